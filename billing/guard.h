@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// billing/guard: what is closed stays as it was rated. Whoever saves accounts or a catalogue asks
+// here, in the same transaction and after saving, whether the change reaches into closed periods.
+#pragma once
+
+#include "billing/rate.h"
+
+// Rates every closed period of these accounts (in order of id; NULL: of all) again, from the
+// minutes and balances that its invoice keeps, on the terms that are stored now. ST_REFUSED, naming
+// account, period and values, where anything comes out differently, or where a grant would be less
+// than was drawn from it; unless `retroactive`. Waits for a batch of a running closing, which waits
+// for the caller in turn.
+Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Error *error)
+    MUST_USE;

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// The numbers are taken as the last thing before the rows are written, since the series' row stays
+// locked from then on; a transaction that fails gives its numbers back, so the series has no gap.
+#include "billing/issue.h"
+
+#include "billing/billing_sql.h"
+#include "billing/chain.h"
+#include "billing/inputs.h"
+#include "billing/ledger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { NUMBER_TEXT = 32 };
+
+// ---- rating ----
+Status issues_rate(Db *db, const Catalog *catalog, const Account *accounts, size_t n, Period period,
+                   const Now *now, Arena *arena, Issue **out, Error *error)
+{
+    Str *ids = arena_alloc(arena, (n + 1) * sizeof *ids);
+    for (size_t i = 0; i < n; i++) ids[i] = accounts[i].id;
+    DayUsage *cells = NULL;
+    size_t cell_count = 0;
+    TRY(usage_days(db, catalog, now, ids, n, period_first(period), period_end(period), arena,
+                   &cells, &cell_count, error));
+    GrantList *lists = NULL;
+    TRY(grants_read(db, catalog, accounts, n, arena, &lists, error));
+    Issue *items = arena_alloc(arena, (n + 1) * sizeof *items);
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t first = at;
+        while (at < cell_count && str_equal(cells[at].account, ids[i])) at++;
+        items[i].account = &accounts[i];
+        rate_input(&accounts[i], catalog, period, cells + first, at - first, lists[i].grant,
+                   lists[i].count, arena, &items[i].in);
+        rate(&items[i].in, arena, &items[i].rating);
+    }
+    ASSERT(at == cell_count); // usage comes in the accounts' order, and of no others
+    *out = items;
+    return ST_OK;
+}
+
+// ---- numbers ----
+static Status take_numbers(Db *db, Instant issued_at, size_t count, Arena *arena, int64_t *first,
+                           Error *error)
+{
+    char series[NUMBER_TEXT];
+    snprintf(series, sizeof series, "INV-%04" PRId32, day_date(instant_day(issued_at)).year);
+    Str params[] = {str(series), param_int(arena, (int64_t)count)};
+    OWNED_ROWS Rows *rows = NULL;
+    TRY(db_query(db, &SQL_BILLING_SERIES_TAKE, 2, params, &rows, error));
+    *first = rows_int(rows, 0, 0) - (int64_t)count + 1;
+    return ST_OK;
+}
+
+static Str number_text(Instant issued_at, int64_t number, Arena *arena)
+{
+    char text[NUMBER_TEXT];
+    snprintf(text, sizeof text, "INV-%04" PRId32 "-%06" PRId64,
+             day_date(instant_day(issued_at)).year, number);
+    return arena_copy(arena, str(text));
+}
+
+// ---- rows ----
+typedef struct Rower { // what all rows of a batch share
+    Copy copy;
+    Instant issued_at;
+    int64_t catalog_revision;
+    Head head; // of the chain, moved by each invoice
+    Buf usage, inputs, content;
+} Rower;
+
+typedef void (*PutFn)(Rower *r, const Issue *item);
+
+static void write_usage(const Rating *rating, Buf *out)
+{
+    JsonWriter w = {.out = out};
+    jw_begin_array(&w, NULL);
+    for (size_t i = 0; i < rating->usages; i++) {
+        jw_begin_object(&w, NULL);
+        jw_str(&w, "size", rating->usage[i].size);
+        jw_int(&w, "minutes", rating->usage[i].minutes);
+        jw_int(&w, "credit_minutes", rating->usage[i].cm.cm);
+        jw_end_object(&w);
+    }
+    jw_end_array(&w);
+}
+
+// Adds the invoice to the chain; its `previous` and the head's hash are then what its row holds.
+static Sha256 link_invoice(Rower *r, const Issue *item)
+{
+    Invoice invoice = invoice_of(item->account, &item->in, &item->rating);
+    invoice.number = item->number;
+    invoice.issued = true;
+    invoice.issued_at = r->issued_at;
+    Kept kept = {.inputs = buf_str(&r->inputs),
+                 .catalog_revision = r->catalog_revision,
+                 .account_revision = item->account->revision};
+    Sha256 previous = r->head.hash;
+    buf_clear(&r->content);
+    chain_content(&previous, &invoice, &kept, &r->content);
+    r->head.place++;
+    r->head.hash = sha256(buf_str(&r->content));
+    return previous;
+}
+
+#define INVOICE_COLUMNS                                                                            \
+    "invoice (account, period, number, name, issued_at, included_credit_minutes, "                 \
+    "granted_credit_minutes, purchased_credit_minutes, subtotal_cents, total_cents, "              \
+    "catalog_revision, account_revision, usage, inputs, place, hash, previous_hash)"
+static void put_invoice(Rower *r, const Issue *item)
+{
+    Copy *copy = &r->copy;
+    buf_clear(&r->usage);
+    write_usage(&item->rating, &r->usage);
+    buf_clear(&r->inputs);
+    inputs_write(&item->in, &r->inputs);
+    Sha256 previous = link_invoice(r, item);
+    copy_row(copy, 17);
+    copy_str(copy, item->account->id);
+    copy_day(copy, period_first(item->in.period));
+    copy_str(copy, item->number);
+    copy_str(copy, item->account->name);
+    copy_instant(copy, r->issued_at);
+    copy_int8(copy, item->rating.included.cm);
+    copy_int8(copy, item->rating.granted.cm);
+    copy_int8(copy, item->rating.purchased.cm);
+    copy_int8(copy, item->rating.subtotal.cents);
+    copy_int8(copy, item->rating.total.cents);
+    copy_int8(copy, r->catalog_revision);
+    copy_int8(copy, item->account->revision);
+    copy_jsonb(copy, buf_str(&r->usage));
+    copy_jsonb(copy, buf_str(&r->inputs));
+    copy_int8(copy, r->head.place);
+    copy_str(copy, (Str){(const char *)r->head.hash.bytes, SHA256_BYTES});
+    copy_str(copy, (Str){(const char *)previous.bytes, SHA256_BYTES});
+}
+
+#define LINE_COLUMNS                                                                               \
+    "invoice_line (account, number, line, kind, description, from_day, to_day, quantity_cm, "      \
+    "price_e12, ref_period, ref_grant, cents)"
+static void put_lines(Rower *r, const Issue *item)
+{
+    Copy *copy = &r->copy;
+    for (size_t i = 0; i < item->rating.lines; i++) {
+        const Line *line = &item->rating.line[i];
+        copy_row(copy, 12);
+        copy_str(copy, item->account->id);
+        copy_str(copy, item->number);
+        copy_int4(copy, (int32_t)i + 1);
+        copy_str(copy, str(line_kind_name(line->kind)));
+        copy_str(copy, line->description);
+        copy_day(copy, line->from);
+        copy_day(copy, line->to);
+        if (line->priced) copy_int8(copy, line->quantity.cm);
+        else copy_null(copy);
+        if (line->priced) copy_int8(copy, line->price.e12);
+        else copy_null(copy);
+        if (line->kind == LINE_ADJUSTMENT) copy_day(copy, period_first(line->adjusted));
+        else copy_null(copy);
+        copy_str(copy, line->grant); // absent is NULL
+        copy_int8(copy, line->amount.cents);
+    }
+}
+
+#define DRAW_COLUMNS "grant_draw (account, grant_id, number, unit, amount)"
+static void put_draws(Rower *r, const Issue *item)
+{
+    for (size_t i = 0; i < item->in.grants; i++) {
+        if (item->rating.drawn[i] == 0) continue;
+        copy_row(&r->copy, 5);
+        copy_str(&r->copy, item->account->id);
+        copy_str(&r->copy, item->in.grant[i].grant.id);
+        copy_str(&r->copy, item->number);
+        copy_int2(&r->copy, (int16_t)item->in.grant[i].grant.unit);
+        copy_int8(&r->copy, item->rating.drawn[i]);
+    }
+}
+
+#define CARRIED_COLUMNS "carried_grant (account, number, from_day, cents)"
+static void put_carried(Rower *r, const Issue *item)
+{
+    if (item->rating.carried.cents == 0) return;
+    copy_row(&r->copy, 4);
+    copy_str(&r->copy, item->account->id);
+    copy_str(&r->copy, item->number);
+    copy_day(&r->copy, period_end(item->in.period));
+    copy_int8(&r->copy, item->rating.carried.cents);
+}
+
+static Status put_all(Rower *r, Db *db, const char *columns, PutFn put, const Issue *items,
+                      size_t n, Error *error)
+{
+    TRY(copy_begin(&r->copy, db, columns, error));
+    Status status = ST_OK;
+    for (size_t i = 0; i < n && status == ST_OK; i++) {
+        if (str_absent(items[i].number)) continue;
+        put(r, &items[i]);
+        status = copy_flush(&r->copy, error);
+    }
+    Error later; // of two errors the first says more
+    Status ended = copy_end(&r->copy, status == ST_OK ? error : &later);
+    return status == ST_OK ? ended : status;
+}
+
+Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t catalog_revision,
+                    Arena *arena, size_t *issued, Error *error)
+{
+    *issued = 0;
+    bool drawn = false, carried = false;
+    for (size_t i = 0; i < n; i++) {
+        const Issue *item = &items[i];
+        if (!item->rating.to_issue) continue;
+        (*issued)++;
+        for (size_t g = 0; g < item->in.grants; g++) drawn = drawn || item->rating.drawn[g] != 0;
+        carried = carried || item->rating.carried.cents != 0;
+    }
+    if (*issued == 0) return ST_OK;
+    int64_t number = 0;
+    TRY(take_numbers(db, issued_at, *issued, arena, &number, error));
+    for (size_t i = 0; i < n; i++)
+        if (items[i].rating.to_issue) items[i].number = number_text(issued_at, number++, arena);
+    Rower r = {.issued_at = issued_at, .catalog_revision = catalog_revision};
+    TRY(chain_lock(db, &r.head, error));
+    Status status = put_all(&r, db, INVOICE_COLUMNS, put_invoice, items, n, error);
+    if (status == ST_OK) status = put_all(&r, db, LINE_COLUMNS, put_lines, items, n, error);
+    if (status == ST_OK && drawn)
+        status = put_all(&r, db, DRAW_COLUMNS, put_draws, items, n, error);
+    if (status == ST_OK && carried)
+        status = put_all(&r, db, CARRIED_COLUMNS, put_carried, items, n, error);
+    if (status == ST_OK) status = chain_move(db, &r.head, arena, error);
+    buf_free(&r.usage);
+    buf_free(&r.inputs);
+    buf_free(&r.content);
+    return status;
+}

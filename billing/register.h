@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// billing/register: issued invoices and credit notes, read back from PostgreSQL as values.
+#pragma once
+
+#include "billing/invoice.h"
+#include "db/db.h"
+
+// One by its number; ST_MISSING where there is none. Lives in `arena`.
+Status invoice_load(Db *db, Str number, Arena *arena, Invoice *out, Error *error) MUST_USE;
+
+// All of a period in order of number, one at a time; memory does not grow with their number. An
+// invoice is valid only during the call. The first status that is not ST_OK ends it.
+typedef Status (*InvoiceFn)(void *context, const Invoice *invoice, Error *error);
+Status invoices_stream(Db *db, Period period, InvoiceFn each, void *context, Error *error) MUST_USE;
+
+// The number of an account's invoice of a period: of the one that stands, else of the last that was
+// voided. Absent where none was ever issued.
+Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number,
+                         bool *voided, Error *error) MUST_USE;

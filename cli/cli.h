@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// cli: one file per command. A command reads its options, builds what it needs, runs it and tears
+// it down; it decides nothing. Data goes to standard output, messages to standard error; the exit
+// status comes from the Status.
+#pragma once
+
+#include "base/status.h"
+#include "cli/options.h"
+#include "db/db.h"
+
+typedef struct Command {
+    const char *group; // "invoices", or NULL
+    const char *name;  // "close"
+    Status (*run)(int argc, char **argv, Error *error);
+    const char *summary; // one line for --help
+} Command;
+
+// Opens the database that the options name and checks that the schema is this binary's.
+Status cli_db(Db **db, Error *error) MUST_USE;
+// A whole file, "-" for standard input; ST_BAD_INPUT where it cannot be read or is over the limit.
+Status cli_read_file(const char *path, size_t bytes_max, Buf *out, Error *error) MUST_USE;
+// Writes to standard output; a closed pipe is ST_FATAL.
+Status cli_write(Str text, Error *error) MUST_USE;
+
+Status cmd_migrate(int argc, char **argv, Error *error);
+Status cmd_catalog_apply(int argc, char **argv, Error *error);
+Status cmd_catalog_show(int argc, char **argv, Error *error);
+Status cmd_accounts_apply(int argc, char **argv, Error *error);
+Status cmd_accounts_list(int argc, char **argv, Error *error);
+Status cmd_meter(int argc, char **argv, Error *error);
+Status cmd_usage(int argc, char **argv, Error *error);
+Status cmd_invoices_preview(int argc, char **argv, Error *error);
+Status cmd_invoices_close(int argc, char **argv, Error *error);
+Status cmd_invoices_list(int argc, char **argv, Error *error);
+Status cmd_invoices_show(int argc, char **argv, Error *error);
+Status cmd_dead_letters_list(int argc, char **argv, Error *error);
+Status cmd_dead_letters_retry(int argc, char **argv, Error *error);
+Status cmd_dead_letters_discard(int argc, char **argv, Error *error);
+Status cmd_estimate(int argc, char **argv, Error *error);
+Status cmd_simulate(int argc, char **argv, Error *error);

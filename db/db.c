@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// The connection, statements, rows and transactions. See db/db.h.
+#include "db/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { PARAMS_MAX = 64, PAUSE_FIRST_MS = 5, PAUSE_MAX_MS = 1000 };
+
+// Results travel as text, so their form must not depend on the server's or the user's settings. Whoever
+// holds a transaction open without working (a stopped process) is cut off, or its locks would stay.
+static const char SESSION[] = "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';"
+                              "SET client_encoding = 'UTF8'; SET bytea_output = 'hex';"
+                              "SET standard_conforming_strings = on; SET client_min_messages = warning;"
+                              "SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';"
+                              "SET jit = off";
+
+// ---- errors ----
+static bool state_is(const char *code, const char *prefix) { return strncmp(code, prefix, strlen(prefix)) == 0; }
+
+// SQLSTATEs by what the caller can do: the classes are listed in PostgreSQL's appendix A.
+static Status classify(const char *code)
+{
+    static const char *const retry[] = {"08", "40", "53", "57", "58", "55P03", "25006", "XX", NULL};
+    static const char *const content[] = {"22", "23", "54", NULL};
+    if (state_is(code, "23505")) return ST_CONFLICT;
+    for (int i = 0; retry[i]; i++)
+        if (state_is(code, retry[i])) return ST_RETRY;
+    for (int i = 0; content[i]; i++)
+        if (state_is(code, content[i])) return ST_BAD_INPUT;
+    return ST_FATAL;
+}
+
+Status db_failure(Db *db, const PGresult *result, const char *what, Error *error)
+{
+    const char *code = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    const char *text = result ? PQresultErrorMessage(result) : PQerrorMessage(db->connection);
+    if (!text || !*text) text = PQerrorMessage(db->connection);
+    int n = (int)strcspn(text, "\n");
+    Status status = db_lost(db) ? ST_RETRY : code ? classify(code) : ST_RETRY;
+    error_set(error, status, "%s: PostgreSQL: %.*s", what, n, text);
+    if (error && code) snprintf(error->code, sizeof error->code, "%s", code);
+    const char *detail = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
+    if (detail) error_hint(error, "%s", detail);
+    return status;
+}
+
+// ---- connection ----
+static Status connect_now(Db *db, Error *error)
+{
+    const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
+    const char *const values[] = {db->url ? db->url : "", db->application, "10", NULL};
+    bool plain = !db->url || !*db->url;
+    PQfinish(db->connection);
+    db->prepared_count = 0;
+    db->in_transaction = false;
+    db->connection = PQconnectdbParams(plain ? keys + 1 : keys, plain ? values + 1 : values, 1);
+    if (!db->connection) return error_set(error, ST_FATAL, "out of memory");
+    if (PQstatus(db->connection) != CONNECTION_OK) {
+        const char *text = PQerrorMessage(db->connection);
+        error_set(error, ST_RETRY, "cannot connect to PostgreSQL: %.*s", (int)strcspn(text, "\n"), text);
+        error_hint(error, "check --database, TALLY_DATABASE_URL or libpq's PG* variables, and that the server runs");
+        return ST_RETRY;
+    }
+    return db_script(db, SESSION, error);
+}
+
+Status db_open(const char *url, const char *application, Db **out, Error *error)
+{
+    if (!url) url = getenv("TALLY_DATABASE_URL");
+    if (url && strchr(url, '=') == NULL && strstr(url, "://") == NULL && strchr(url, ' ') == NULL)
+        return error_set(error, ST_BAD_INPUT, "database: \"%s\" is not postgresql://... nor key=value pairs", url);
+    Db *db = mem_alloc(sizeof *db);
+    db->url = url ? mem_strdup(url) : NULL;
+    db->application = mem_strdup(application);
+    Status status = connect_now(db, error);
+    if (status != ST_OK) {
+        db_close(db);
+        return status;
+    }
+    *out = db;
+    return ST_OK;
+}
+
+void db_close(Db *db)
+{
+    if (!db) return;
+    PQfinish(db->connection);
+    free(db->url);
+    free(db->application);
+    free(db);
+}
+
+bool db_lost(const Db *db) { return PQstatus(db->connection) != CONNECTION_OK; }
+Status db_reopen(Db *db, Error *error) { return connect_now(db, error); }
+
+// ---- statements ----
+static Status prepare(Db *db, const Statement *statement, Error *error)
+{
+    for (int i = 0; i < db->prepared_count; i++)
+        if (db->prepared[i] == statement) return ST_OK;
+    PGresult *result = PQprepare(db->connection, statement->name, statement->text, 0, NULL);
+    Status status = PQresultStatus(result) == PGRES_COMMAND_OK
+                        ? ST_OK
+                        : db_failure(db, result, statement->name, error);
+    PQclear(result);
+    if (status != ST_OK) return status;
+    ASSERT(db->prepared_count < STATEMENTS_MAX);
+    db->prepared[db->prepared_count++] = statement;
+    return ST_OK;
+}
+
+static void point_at(int n, const Str *params, const char *values[static PARAMS_MAX], int lengths[static PARAMS_MAX])
+{
+    ASSERT(n <= PARAMS_MAX);
+    for (int i = 0; i < n; i++) {
+        values[i] = params[i].p;
+        lengths[i] = (int)params[i].n;
+    }
+}
+
+// Parameters are text and so end with a NUL; a slice that does not is copied for the call.
+typedef struct Terminated {
+    Arena *arena;
+    Str params[PARAMS_MAX];
+} Terminated;
+
+static void terminate(Terminated *t, int n, const Str *params)
+{
+    ASSERT(n <= PARAMS_MAX);
+    t->arena = arena_new();
+    for (int i = 0; i < n; i++) t->params[i] = arena_copy(t->arena, params[i]);
+}
+
+Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows, Error *error)
+{
+    TRY(prepare(db, statement, error));
+    Terminated t;
+    terminate(&t, n, params);
+    const char *values[PARAMS_MAX];
+    int lengths[PARAMS_MAX];
+    point_at(n, t.params, values, lengths);
+    PGresult *result = PQexecPrepared(db->connection, statement->name, n, values, lengths, NULL, 0);
+    arena_free(t.arena);
+    ExecStatusType got = PQresultStatus(result);
+    if (got != PGRES_TUPLES_OK && got != PGRES_COMMAND_OK) {
+        Status status = db_failure(db, result, statement->name, error);
+        PQclear(result);
+        return status;
+    }
+    if (rows) *rows = (Rows *)result;
+    else PQclear(result);
+    return ST_OK;
+}
+
+Status db_run(Db *db, const Statement *statement, int n, const Str *params, int64_t *affected, Error *error)
+{
+    Rows *rows = NULL;
+    TRY(db_query(db, statement, n, params, &rows, error));
+    if (affected && !str_to_int(str(PQcmdTuples((PGresult *)rows)), affected)) *affected = 0;
+    rows_free(rows);
+    return ST_OK;
+}
+
+Status db_script(Db *db, const char *sql, Error *error)
+{
+    PGresult *result = PQexec(db->connection, sql);
+    ExecStatusType got = PQresultStatus(result);
+    Status status = got == PGRES_COMMAND_OK || got == PGRES_TUPLES_OK || got == PGRES_EMPTY_QUERY
+                        ? ST_OK
+                        : db_failure(db, result, "script", error);
+    PQclear(result);
+    return status;
+}
+
+// Reads what is left of a statement's results; the first failure among them is kept.
+static Status drain(Db *db, const char *name, Status status, Error *error)
+{
+    for (PGresult *result; (result = PQgetResult(db->connection));) {
+        ExecStatusType got = PQresultStatus(result);
+        if (status == ST_OK && got != PGRES_TUPLES_OK && got != PGRES_COMMAND_OK && got != PGRES_SINGLE_TUPLE)
+            status = db_failure(db, result, name, error);
+        PQclear(result);
+    }
+    return status;
+}
+
+static void cancel(Db *db)
+{
+    char why[256];
+    PGcancel *handle = PQgetCancel(db->connection);
+    if (handle && !PQcancel(handle, why, sizeof why)) why[0] = '\0'; // then it just runs to its end
+    PQfreeCancel(handle);
+}
+
+Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row, void *context,
+                 Error *error)
+{
+    TRY(prepare(db, statement, error));
+    Terminated t;
+    terminate(&t, n, params);
+    const char *values[PARAMS_MAX];
+    int lengths[PARAMS_MAX];
+    point_at(n, t.params, values, lengths);
+    int sent = PQsendQueryPrepared(db->connection, statement->name, n, values, lengths, NULL, 0);
+    arena_free(t.arena);
+    if (!sent || !PQsetSingleRowMode(db->connection)) return db_failure(db, NULL, statement->name, error);
+    Status status = ST_OK;
+    for (PGresult *result; status == ST_OK && (result = PQgetResult(db->connection));) {
+        ExecStatusType got = PQresultStatus(result);
+        if (got == PGRES_SINGLE_TUPLE) status = row(context, (Rows *)result, 0, error);
+        else if (got != PGRES_TUPLES_OK) status = db_failure(db, result, statement->name, error);
+        PQclear(result);
+    }
+    if (status != ST_OK && !db_lost(db)) cancel(db);
+    return drain(db, statement->name, status, error);
+}
+
+// ---- rows ----
+static const PGresult *of(const Rows *rows) { return (const PGresult *)rows; }
+int rows_count(const Rows *rows) { return PQntuples(of(rows)); }
+bool rows_null(const Rows *rows, int row, int column) { return PQgetisnull(of(rows), row, column); }
+void rows_free(Rows *rows) { PQclear((PGresult *)rows); }
+
+Str rows_str(const Rows *rows, int row, int column)
+{
+    if (rows_null(rows, row, column)) return (Str){0};
+    return (Str){PQgetvalue(of(rows), row, column), (size_t)PQgetlength(of(rows), row, column)};
+}
+
+int64_t rows_int(const Rows *rows, int row, int column)
+{
+    int64_t value;
+    ASSERT(str_to_int(rows_str(rows, row, column), &value));
+    return value;
+}
+
+bool rows_bool(const Rows *rows, int row, int column) { return str_is(rows_str(rows, row, column), "t"); }
+
+Instant rows_instant(const Rows *rows, int row, int column) // "2026-10-03 12:34:56.789+00"
+{
+    Str s = rows_str(rows, row, column);
+    char text[INSTANT_TEXT + 8];
+    Instant instant;
+    ASSERT(s.n > 13 && s.n < sizeof text);
+    memcpy(text, s.p, s.n);
+    text[10] = 'T';
+    text[s.n - 3] = 'Z';
+    ASSERT(instant_parse((Str){text, s.n - 2}, &instant));
+    return instant;
+}
+
+Day rows_day(const Rows *rows, int row, int column)
+{
+    Str s = rows_str(rows, row, column);
+    Day day;
+    if (str_is(s, "2200-01-01")) return DAY_END;
+    ASSERT(day_parse(s, &day));
+    return day;
+}
+
+// ---- parameters ----
+Str param_int(Arena *arena, int64_t value)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%" PRId64, value);
+    return arena_copy(arena, (Str){text, (size_t)n});
+}
+
+Str param_instant(Arena *arena, Instant instant)
+{
+    char text[INSTANT_TEXT];
+    return arena_copy(arena, str(instant_format(instant, text)));
+}
+
+Str param_day(Arena *arena, Day day)
+{
+    char text[DAY_TEXT];
+    return arena_copy(arena, str(day_format(day, text)));
+}
+
+Str param_bool(bool value) { return value ? STR("t") : STR("f"); }
+
+void array_begin(Buf *array)
+{
+    buf_clear(array);
+    buf_add_char(array, '{');
+}
+
+static void array_next(Buf *array)
+{
+    if (array->n > 1) buf_add_char(array, ',');
+}
+
+void array_add(Buf *array, Str element)
+{
+    array_next(array);
+    if (str_absent(element)) {
+        buf_add_text(array, "NULL");
+        return;
+    }
+    buf_add_char(array, '"');
+    for (size_t i = 0; i < element.n; i++) {
+        if (element.p[i] == '"' || element.p[i] == '\\') buf_add_char(array, '\\');
+        buf_add_char(array, element.p[i]);
+    }
+    buf_add_char(array, '"');
+}
+
+void array_add_int(Buf *array, int64_t element)
+{
+    array_next(array);
+    buf_addf(array, "%" PRId64, element);
+}
+
+void array_end(Buf *array) { buf_add_char(array, '}'); }
+
+// ---- transactions ----
+static Status run_once(Db *db, const char *begin, DbWork work, void *context, Error *error)
+{
+    ASSERT(!db->in_transaction);
+    TRY(db_script(db, begin, error));
+    db->in_transaction = true;
+    Status status = work(db, context, error);
+    db->in_transaction = false;
+    if (status == ST_OK) {
+        // A COMMIT of a transaction that failed within answers ROLLBACK without an error.
+        PGresult *result = PQexec(db->connection, "COMMIT");
+        if (PQresultStatus(result) != PGRES_COMMAND_OK) status = db_failure(db, result, "commit", error);
+        else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
+            status = error_set(error, ST_FATAL, "the transaction was rolled back by the server");
+        PQclear(result);
+        return status;
+    }
+    if (!db_lost(db)) {
+        Error ignored; // the first error says more
+        Status rolled_back = db_script(db, "ROLLBACK", &ignored);
+        if (rolled_back != ST_OK && !db_lost(db)) PQreset(db->connection), db->prepared_count = 0;
+    }
+    return status;
+}
+
+static bool again(const Db *db, Status status, const Error *error)
+{
+    return status == ST_RETRY && !db_lost(db) && error &&
+           (strcmp(error->code, "40001") == 0 || strcmp(error->code, "40P01") == 0);
+}
+
+static Status run_tries(Db *db, const char *begin, DbWork work, void *context, Error *error)
+{
+    Error own;
+    if (!error) error = &own;
+    int64_t pause_ms = PAUSE_FIRST_MS;
+    for (int tries = 1;; tries++) {
+        Status status = run_once(db, begin, work, context, error);
+        if (!again(db, status, error) || tries == DB_TRIES_MAX) return status;
+        clock_sleep_ms(pause_ms);
+        pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
+    }
+}
+
+Status db_transaction(Db *db, DbWork work, void *context, Error *error)
+{
+    return run_tries(db, "BEGIN ISOLATION LEVEL READ COMMITTED", work, context, error);
+}
+
+Status db_snapshot(Db *db, DbWork work, void *context, Error *error)
+{
+    return run_tries(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, context, error);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// meter/batch: the inside of a Meter, shared by meter/meter.c (gathering, trying again), meter/batch.c (deciding) and
+// meter/write.c (writing). Nothing outside the room includes it.
+#pragma once
+
+#include "meter/history.h"
+#include "meter/meter.h"
+
+typedef struct Item {
+    Message message;
+    Event event;
+    Standpoint at;
+    DeadReason decoded; // found while decoding, with its detail
+    Str decoded_detail;
+    DeadReason dead;    // found in this try, or the above
+    Str detail;
+    bool repeated;
+    bool rejected;      // PostgreSQL refused it alone: sticks
+} Item;
+
+// A VM of the batch, and what becomes of it.
+typedef struct VmGroup {
+    Str account, vm;
+    Item **item; // its items, in order of arrival
+    size_t items;
+    const Event **added; // what is new, in order of time
+    size_t added_count;
+    int64_t version; // as loaded; 0: there is no row
+    bool has_last;
+    Instant last_at;
+    bool pending;
+    bool late; // needs to look back
+    Timeline timeline;
+} VmGroup;
+
+typedef struct RunRow {
+    Str account, vm;
+    Run run;
+    int64_t minutes;
+    CreditMinutes cm;
+} RunRow;
+
+typedef struct UsageCell {
+    Str account;
+    Day day;
+    SizeNo size;
+    int64_t minutes; // a difference
+} UsageCell;
+
+// Growing lists in an arena.
+typedef struct RunRows {
+    RunRow *row;
+    size_t count, room;
+} RunRows;
+typedef struct UsageCells {
+    UsageCell *cell;
+    size_t count, room;
+} UsageCells;
+
+// One try of a batch's items [first, first + count), all in an arena of its own.
+typedef struct Attempt {
+    Meter *meter;
+    const Catalog *catalog;
+    Arena *arena;
+    Item *item;
+    size_t count;
+    bool careful; // look up every identity
+    bool last;    // the batch ends with these items: progress may be written
+    VmGroup *group;
+    size_t groups;
+    RunRows ended, gone;
+    UsageCells cells;
+    int64_t letters_done;
+} Attempt;
+
+struct Meter {
+    Db *db;
+    bool has_as_of;
+    Instant as_of;
+    size_t events_max;
+    Catalog *catalog;
+    Arena *arena; // of the batch's messages and events
+    Item *item;
+    size_t items, room, raw_bytes;
+    Place *place;
+    int places;
+    bool unknown; // a COMMIT's outcome: whether the batch was written must be looked up
+    struct Known *known;
+    Tally tally;
+};
+
+// meter/batch.c: fills the attempt's dead reasons, groups, runs and cells. Reads the database, writes nothing.
+Status attempt_decide(Attempt *attempt, Error *error) MUST_USE;
+// meter/write.c: writes them.
+Status attempt_write(Attempt *attempt, Error *error) MUST_USE;
+
+// Adds a run that ended (sign 1) or that is not so any more (sign -1).
+void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog, Str account, Str vm,
+                 const Run *run, int sign);
+// The difference between a history's two sides, as rows to add and to remove; their minutes go to `more` in the sizes of
+// the wanted catalogue, and to `less` in those of the stored one (the same list where it is the same catalogue).
+void attempt_difference(const History *history, const HistoryView *view, RunRows *ended, RunRows *gone,
+                        UsageCells *more, UsageCells *less, Arena *arena);
+// Writes runs, day totals and VM rows; used by metering and by a rebuild alike.
+Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error) MUST_USE;
+Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;
+Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error) MUST_USE;
+Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena, Error *error) MUST_USE;
+
+// meter/known.c: a bounded set of account ids that exist.
+typedef struct Known Known;
+Known *known_new(void);
+void known_free(Known *known);
+bool known_has(const Known *known, Str account);
+void known_add(Known *known, Str account);

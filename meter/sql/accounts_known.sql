@@ -1,0 +1,3 @@
+-- Which of these accounts exist.
+-- $1 text[] ids
+SELECT account FROM account WHERE account = ANY ($1::text[])

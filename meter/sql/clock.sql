@@ -1,0 +1,2 @@
+-- The database's clock, and the least progress of all partitions.
+SELECT clock_timestamp(), count(*), count(progress), min(progress) FROM position

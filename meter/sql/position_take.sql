@@ -1,0 +1,5 @@
+-- Takes a partition up: raises its epoch under the row's lock, so that whoever had it can write no more.
+-- $1 topic, $2 partition
+INSERT INTO position AS p (topic, partition, epoch) VALUES ($1, $2::integer, 1)
+ON CONFLICT (topic, partition) DO UPDATE SET epoch = p.epoch + 1
+RETURNING epoch, next_offset, last_offset, last_hash, last_at, progress

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events through Kafka: any order, any partition, repeats, collectors that come, hang and die."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from random import Random
+from typing import Any
+
+from billing import apply, expect_history, oracle_of, pieces, reasons, usage
+from broker import Broker, record, scattered
+from harness import World, expect, expect_same, kill, test, until
+from histories import World as History
+from histories import iso, varied
+from histories import world as draw
+from oracle import DEFAULT_CATALOG
+from test_scenarios import SCENARIOS, Scenario
+
+BOTH = ("mock", "real")
+# The shortest that brokers allow: a collector that is gone is noticed after this.
+SESSION_SECONDS = 6
+QUICK = ["--kafka-option", f"session.timeout.ms={SESSION_SECONDS * 1000}"]
+
+
+def catch_up(world: World, broker: Broker, as_of: int, *more: Any) -> None:
+    world.tally(
+        *("meter", "--until-caught-up", "--as-of", iso(as_of), *broker.flags, *QUICK, *more)
+    )
+
+
+def collector(world: World, broker: Broker, as_of: int, name: str) -> subprocess.Popen[bytes]:
+    """One that goes on until it is stopped; in small batches, so that much can go wrong."""
+    log = open(world.folder / f"{name}.log", "wb")
+    return world.start(
+        *("meter", "--as-of", iso(as_of), "--batch-max", 50, *broker.flags, *QUICK),
+        stdout=log, stderr=log,
+    )
+
+
+def stop(world: World, process: subprocess.Popen[bytes], name: str) -> None:
+    """Asked to end, a collector ends in order."""
+    expect(process.poll() is None, f"{name} ended by itself:\n{log_of(world, name)}")
+    process.send_signal(signal.SIGTERM)
+    expect_same(0, process.wait(30), f"exit of {name} after SIGTERM:\n{log_of(world, name)}")
+
+
+def log_of(world: World, name: str) -> str:
+    return (world.folder / f"{name}.log").read_text(errors="replace")[-3000:]
+
+
+def register(scenario: Scenario) -> None:
+    @test(
+        f"the scenario {scenario.name} through four partitions comes to the expected sums",
+        name=f"kafka_scenario_{scenario.name}", seconds=120, kafka=BOTH,
+    )
+    def run(world: World) -> None:
+        broker = Broker(world)
+        lines = scenario.lines
+        shuffled = world.random.sample(lines, len(lines))
+        broker.produce(scattered(world.random, shuffled, broker.partitions))
+        apply(world, scenario.accounts)
+        catch_up(world, broker, scenario.as_of)
+        scenario.bill(world)
+
+
+for scenario in map(Scenario, SCENARIOS):
+    if not (scenario.folder / "steps.json").exists():
+        register(scenario)
+
+
+class Load:
+    """A history that is produced piece by piece while collectors come and go."""
+
+    def __init__(self, world: World, accounts: int = 60, repeats: int = 1) -> None:
+        self.world, self.random = world, world.random
+        self.broker = Broker(world)
+        self.history: History = draw(self.random, "2026-09", accounts, DEFAULT_CATALOG)
+        apply(world, self.history.accounts)
+        self.history.lines = ordered_conflicts(self.history)
+        self.left = pieces(self.random, self.history.lines, 6)
+        self.repeats, self.marked = repeats, 0
+
+    @property
+    def as_of(self) -> int:
+        return self.history.as_of
+
+    def produce(self, count: int = 1) -> None:
+        for _ in range(min(count, len(self.left))):
+            lines = self.left.pop(0)
+            for _ in range(self.repeats):
+                self.broker.produce(scattered(self.random, lines, self.broker.partitions))
+
+    def metered(self) -> int:
+        return int(self.world.psql("SELECT count(*) FROM event"))
+
+    def mark(self) -> None:
+        """What is metered after this is more."""
+        self.marked = self.metered()
+
+    def wait_for_more(self, seconds: float = 40) -> None:
+        """Until something is metered since the last mark."""
+        until(lambda: self.metered() > self.marked, "something is metered", seconds)
+        self.mark()
+
+    def finish(self) -> None:
+        self.produce(len(self.left))
+        catch_up(self.world, self.broker, self.as_of)
+        sample = self.random.sample(self.history.ids, min(30, len(self.history.ids)))
+        expect_history(self.world, self.history, oracle_of(self.history), sample)
+
+
+def ordered_conflicts(history: History) -> list[bytes]:
+    """Without conflicts: which of them is first is decided by partitions, not by us."""
+    ledger = oracle_of(history)
+    conflicting = {line for reason, line in ledger.dead if reason == "conflict"}
+    return [line for line in history.lines if line not in conflicting]
+
+
+@test("a history through Kafka comes to the same as the oracle has it", seconds=120, kafka=BOTH)
+def kafka_history(world: World) -> None:
+    Load(world, accounts=100).finish()
+
+
+@test("caught up once, catching up again changes nothing", seconds=120, kafka=BOTH)
+def kafka_again(world: World) -> None:
+    load = Load(world, accounts=20)
+    load.finish()
+    before = load.metered(), reasons(world)
+    catch_up(world, load.broker, load.as_of)
+    expect_same(before, (load.metered(), reasons(world)), "what was metered")
+
+
+@test("every event one to five times, on any partition, counts once", seconds=120, kafka=BOTH)
+def kafka_repeats(world: World) -> None:
+    load = Load(world, accounts=30)
+    good = set(load.history.lines) - {line for _, line in oracle_of(load.history).dead}
+    repeated = [line for line in load.history.lines for _ in
+                range(load.random.randrange(1, 6) if line in good else 1)]
+    load.left = [load.random.sample(repeated, len(repeated))]
+    load.finish()
+
+
+@test("of two contents of one identity the first metered stands", seconds=60, kafka=BOTH)
+def kafka_conflict(world: World) -> None:
+    broker = Broker(world)
+    accounts = Scenario(next(f for f in SCENARIOS if f.name == "lifecycle")).accounts
+    apply(world, accounts)
+    as_of = draw(Random(1), "2026-09", 1, DEFAULT_CATALOG).as_of
+    broker.produce([record(varied("acme", "c"), partition=2)])
+    catch_up(world, broker, as_of)
+    other = varied("acme", "c", ["data", "size"], "large")
+    broker.produce([record(other, partition=0), record(varied("acme", "c"), partition=1)])
+    catch_up(world, broker, as_of)
+    expect_same({"conflict": 1}, dict(reasons(world)), "dead letters")
+    expect_same({"nano"}, {size for _, _, size in usage(world, "acme", as_of)}, "sizes")
+
+
+@test("a collector killed again and again comes to the same", seconds=180, kafka=BOTH)
+def kafka_killed(world: World) -> None:
+    load = Load(world)
+    for n in range(4):
+        load.produce()
+        process = collector(world, load.broker, load.as_of, f"killed-{n}")
+        until(lambda: load.metered() > 0, "something is metered")
+        time.sleep(load.random.uniform(0, 2))
+        kill(process)
+    load.finish()
+
+
+@test("a second collector comes under load, the first is killed: nothing is lost or doubled",
+      seconds=180, kafka=BOTH)
+def kafka_rebalance(world: World) -> None:
+    load = Load(world)
+    load.produce()
+    first = collector(world, load.broker, load.as_of, "first")
+    load.wait_for_more()
+    second = collector(world, load.broker, load.as_of, "second")
+    load.produce()
+    time.sleep(SESSION_SECONDS + 2)
+    load.produce()
+    kill(first)
+    load.produce()
+    time.sleep(SESSION_SECONDS + 2)
+    third = collector(world, load.broker, load.as_of, "third")
+    load.produce()
+    time.sleep(2)
+    stop(world, third, "third")
+    stop(world, second, "second")
+    load.finish()
+
+
+@test("a collector that hangs past its session and goes on writes nothing", seconds=180,
+      kafka=BOTH)
+def kafka_stopped(world: World) -> None:
+    load = Load(world)
+    load.produce()
+    hanging = collector(world, load.broker, load.as_of, "hanging")
+    load.wait_for_more()
+    load.produce()
+    hanging.send_signal(signal.SIGSTOP)
+    load.mark()
+    heir = collector(world, load.broker, load.as_of, "heir")
+    load.produce()
+    load.wait_for_more(SESSION_SECONDS + 60)
+    hanging.send_signal(signal.SIGCONT)
+    load.produce()
+    time.sleep(3)
+    stop(world, heir, "heir")
+    # What it finds out is its own business: it may go on in order, or end with a message.
+    hanging.terminate()
+    hanging.wait(30)
+    expect(hanging.returncode >= 0, f"killed by a signal: {log_of(world, 'hanging')}")
+    load.finish()
+
+
+@test("PostgreSQL crashes under load: the collector waits, and goes on", seconds=180, kafka=BOTH)
+def kafka_postgres_crash(world: World) -> None:
+    world.own_postgres()
+    load = Load(world)
+    load.produce()
+    process = collector(world, load.broker, load.as_of, "collector")
+    load.wait_for_more()
+    for how in (signal.SIGQUIT, signal.SIGINT):
+        load.produce()
+        load.mark()
+        world.postgres.stop(how)
+        load.produce()
+        time.sleep(2)
+        world.postgres.start()
+        load.wait_for_more()
+    stop(world, process, "collector")
+    load.finish()
+
+
+@test("the broker hangs for a while: the collector waits, and goes on", seconds=180,
+      kafka=("mock",))
+def kafka_broker_hangs(world: World) -> None:
+    load = Load(world)
+    load.produce(2)
+    process = collector(world, load.broker, load.as_of, "collector")
+    load.wait_for_more()
+    load.broker.mock.send_signal(signal.SIGSTOP)
+    load.mark()
+    time.sleep(2 * SESSION_SECONDS)
+    load.broker.mock.send_signal(signal.SIGCONT)
+    load.produce()
+    load.wait_for_more(90)
+    stop(world, process, "collector")
+    load.finish()
+
+
+@test("partitions are added under load: nothing is lost or doubled", seconds=180, kafka=("real",))
+def kafka_grows(world: World) -> None:
+    load = Load(world)
+    load.produce()
+    process = collector(world, load.broker, load.as_of, "collector")
+    load.wait_for_more()
+    load.broker.grow(7)
+    load.mark()
+    time.sleep(1)
+    load.produce(2)
+    load.wait_for_more()
+    stop(world, process, "collector")
+    load.finish()
+
+
+@test("a topic made anew stops the collector with a clear error, and is not read", seconds=120,
+      kafka=("real",))
+def kafka_made_anew(world: World) -> None:
+    load = Load(world, accounts=10)
+    load.finish()
+    before = load.metered(), reasons(world)
+    lines = load.history.lines
+    for again in (lines[:5], lines[::-1] + lines):  # shorter than our position, and longer
+        load.broker.delete()
+        time.sleep(2)
+        load.broker.create()
+        time.sleep(1)
+        load.broker.produce(scattered(load.random, again, load.broker.partitions))
+        ran = world.tally(
+            *("meter", "--until-caught-up", "--as-of", iso(load.as_of)),
+            *load.broker.flags, *QUICK, exit=None, seconds=60,
+        )
+        expect(ran.exit == 1, f"expected exit 1\n{ran}")
+        expect(load.broker.topic in ran.stderr, f"the topic is named\n{ran}")
+        expect_same(before, (load.metered(), reasons(world)), "what was metered")
+
+
+# ---- forms of events ----
+
+
+def in_binary_mode(line: bytes) -> dict[str, Any]:
+    """The same event, its attributes as headers."""
+    fields = json.loads(line)
+    data = fields.pop("data", None)
+    headers = {f"ce_{name}": str(value) for name, value in fields.items() if value is not None}
+    headers.pop("ce_datacontenttype", None)
+    body = None if data is None else json.dumps(data).encode()
+    return record(body, **{"content_type": "application/json"} | headers)
+
+
+def in_structured_mode(line: bytes) -> dict[str, Any]:
+    return record(line, content_type="application/cloudevents+json; charset=UTF-8")
+
+
+@test("events in binary mode are events as in structured mode", seconds=60, kafka=BOTH)
+def kafka_binary_mode(world: World) -> None:
+    scenario = next(Scenario(f) for f in SCENARIOS if f.name == "fleet")
+    broker = Broker(world)
+    forms = [in_binary_mode, in_structured_mode, record]
+    records = [form(line) for line in scenario.lines for form in world.random.sample(forms, 2)]
+    broker.produce(world.random.sample(records, len(records)))
+    apply(world, scenario.accounts)
+    catch_up(world, broker, scenario.as_of)
+    expect_same({}, dict(reasons(world)), "dead letters")
+    scenario.bill(world)
+
+
+@test("what cannot be metered goes to the dead letters, and metering goes on", seconds=90,
+      kafka=BOTH)
+def kafka_dead_letters(world: World) -> None:
+    scenario = next(Scenario(f) for f in SCENARIOS if f.name == "lifecycle")
+    apply(world, scenario.accounts)
+    broker = Broker(world)
+    good = scenario.lines[0]
+    large = 10_000_000 if world.kafka != "mock" else 900_000
+    binary = in_binary_mode(varied("acme", "b"))
+    no_type = {**binary, "headers": {**binary["headers"]}}
+    del no_type["headers"]["ce_type"]
+    bad = {
+        "null value": (record(None), "malformed"),
+        "empty value": (record(b""), "malformed"),
+        "empty key": (record(b"{", key=""), "malformed"),
+        "large value": (record(b"x" * large), "malformed"),
+        "too deep": (record(good[:-1] + b',"x":' + b"[" * 1001 + b"]" * 1001 + b"}"), "malformed"),
+        "NUL": (record(good[:-1] + b',"x":"\0"}'), "malformed"),
+        "bad UTF-8": (record(good[:-1] + b',"x":"\xff"}'), "malformed"),
+        "no fields": (record(b"{}"), "invalid"),
+        "binary without type": (no_type, "invalid"),
+        "binary, bad data": (record(b"{", **_headers(binary)), "malformed"),
+        "unknown account": (in_binary_mode(varied("nobody", "n")), "unknown_account"),
+    }
+    records = [dict(r, partition=0) for r, _ in bad.values()]
+    broker.produce([*records[:6], *[record(line) for line in scenario.lines], *records[6:]])
+    catch_up(world, broker, scenario.as_of)
+    letters = sorted(
+        (l for l in world.json("dead-letters", "list") if l["partition"] == 0),
+        key=lambda letter: letter["offset"],
+    )
+    expect_same(sorted(r for _, r in bad.values()), sorted(l["reason"] for l in letters), "reasons")
+    by_order = [letter["reason"] for letter in letters]
+    expect_same([reason for _, reason in bad.values()], by_order, "reasons by offset")
+    expect_same({broker.topic}, {letter["topic"] for letter in letters}, "topics")
+    scenario.bill(world)
+
+
+def _headers(written: dict[str, Any]) -> dict[str, str]:
+    return {name.replace("content-type", "content_type"): text
+            for name, text in written["headers"].items()}
+
+
+@test("a broker that is not there: the collector says so and waits", seconds=60, kafka=("mock",))
+def kafka_not_there(world: World) -> None:
+    flags = ["--brokers", "127.0.0.1:1", "--topic", "vm.lifecycle"]
+    log = open(world.folder / "waiting.log", "wb")
+    process = world.start("meter", *flags, stdout=log, stderr=log)
+    until(lambda: log_of(world, "waiting"), "a message", 20)
+    expect(process.poll() is None, f"it ended: {log_of(world, 'waiting')}")
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# ./dev demo: what tally does, in two minutes: a month of events through Kafka and the collector, the month
+# closed, the register, and the invoice of the price list's worked example, to the cent.
+
+DEMO_FROM=2026-09-01 DEMO_TO=2026-10-01 # 30 days, as the worked example wants
+DEMO_PERIOD=2026-09
+DEMO_TOTAL=1223.57
+DEMO_VMS=40
+
+cmd_demo() {
+    local began as_of=()
+    (($# == 0)) || bad_usage "demo takes no options"
+    need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRES[@]}"
+    build "building with gcc into build/" build_gcc
+    began=$SECONDS
+    # Where the clock has not come so far yet, the demo's month plays in the future.
+    if [[ $(date -u +%F) < 2026-10-02 ]]; then as_of=(--as-of 2026-10-15); fi
+
+    title "A database and a broker"
+    database_up on
+    broker_up memory
+
+    title "Sizes, prices and plans; ten accounts on all of them (docs/examples/accounts.json)"
+    demo_run migrate
+    demo_run accounts apply docs/examples/accounts.json
+
+    title "September: a made-up fleet of $DEMO_VMS VMs, and the worked example's 80"
+    say "  From Kafka to minutes in PostgreSQL. Some events come twice, some late, some stops not at all."
+    collector_up "${as_of[@]}"
+    demo_play
+    demo_wait
+
+    title "October: closing September"
+    demo_run invoices close --period $DEMO_PERIOD "${as_of[@]}"
+
+    title "The register"
+    build/tally invoices list --period $DEMO_PERIOD | sed 's/^/  /'
+
+    title "The worked example: 80 nano VMs, 3 hours a day, on Scale"
+    demo_example
+    demo_end $((SECONDS - began))
+}
+
+demo_run() {
+    say "  ${DIM}\$ tally $*$PLAIN"
+    build/tally "$@" 2>&1 | sed 's/^/    /' || die "tally $1 failed"
+}
+
+# The producer keeps less than 5 MiB a partition ahead of the collector: the broker in memory would drop it.
+demo_play() {
+    local fleet=(--seed 9 --from "$DEMO_FROM" --to "$DEMO_TO" --vms "$DEMO_VMS" --runs-per-day 4 --heartbeats 540)
+    local account
+    while read -r account; do fleet+=(--account "$account"); done < <(
+        sed -nE 's/^ *"id": "([^"]+)",$/\1/p' docs/examples/accounts.json | grep -v '^worked-example$'
+    )
+    fleet+=(--worked-example worked-example --repeats 20 --disorder 300 --lost-stops 5)
+    build/tally simulate "${fleet[@]}" --to-kafka --max-ahead 8000 ||
+        die "the events could not be produced"
+}
+
+# Everything is metered when the data reaches through to a moment after the last event was sent.
+demo_wait() {
+    local sent
+    sent=$(date -u -d '+1 second' +%FT%T)
+    step "the collector has metered it all" wait_for 60 demo_metered "$sent" || {
+        tail -n 20 "$TEMP/meter.log" >&2
+        die "the collector did not catch up"
+    }
+}
+
+demo_metered() {
+    local through
+    through=$(build/tally usage worked-example --format json | sed -nE 's/.*"data_through": *"([^"]+)".*/\1/p')
+    [[ ${through:0:19} > $1 ]]
+}
+
+demo_example() {
+    local number
+    number=$(build/tally invoices list --period $DEMO_PERIOD --format json | python3 -c '
+import json, sys
+print(next(i["number"] for i in json.load(sys.stdin) if i["account"] == "worked-example"))')
+    build/tally invoices show "$number" | sed 's/^/  /'
+    build/tally invoices show "$number" --format json | grep -q "\"total\": *\"$DEMO_TOTAL\"" ||
+        die "the worked example must come to $DEMO_TOTAL"
+}
+
+demo_end() { # SECONDS
+    cat <<END
+
+${BOLD}That took $1 s.$PLAIN 80 x 3 h x 30 days x 10 credits = 72,000 credits; 1,100 are included; 70,900 at
+\$0.01486 = \$1,053.57, and \$170.00 for the plan: \$1,223.57.
+
+What to try next:
+  ./dev up                                    all of it, running, for trying things by hand
+  build/tally estimate --plan scale --size nano --vms 80 --hours 3 --days 30
+  build/tally --help                          every command
+  README.md                                   a first month by hand
+END
+}
