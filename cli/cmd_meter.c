@@ -149,7 +149,7 @@ static Status read_options(int argc, char **argv, MeterOptions *o, Error *error)
         {"topic", OPTION_REPEAT, &o->topics, .argument = "NAME",
          .help = "topic to meter, may be given several times (default vm.lifecycle)", .environment = "TALLY_TOPIC"},
         {"group", OPTION_TEXT, &o->group, .argument = "NAME", .help = "consumer group (default tally)",
-         .environment = "TALLY_KAFKA_GROUP"},
+         .environment = "TALLY_GROUP"},
         {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
          .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"},
         {"session-timeout-ms", OPTION_INT, &o->session_timeout_ms, .argument = "MS",

@@ -113,7 +113,7 @@ static Status produce_all(const Simulation *s, Fleet *fleet, KafkaProducer *prod
     OWNED_BUF Buf value = {0};
     FleetEvent event = {.time = s->fleet.from};
     Progress progress = {.shown = isatty(STDERR_FILENO) == 1};
-    int64_t slice = watch ? (s->ahead_max > 1 ? s->ahead_max / 2 : 1) : INT64_MAX;
+    int64_t slice = s->ahead_max > 1 ? s->ahead_max / 2 : s->ahead_max;
     while ((s->count_max == 0 || progress.count < s->count_max) && fleet_next(fleet, &event)) {
         char key[FLEET_ID_TEXT];
         buf_clear(&value);
@@ -123,7 +123,7 @@ static Status produce_all(const Simulation *s, Fleet *fleet, KafkaProducer *prod
         TRY(kafka_produce(producer, &message, error));
         progress.count++;
         show(&progress, event.time, false);
-        if (progress.count % slice == 0) TRY(keep_pace(s, producer, watch, error));
+        if (slice > 0 && progress.count % slice == 0) TRY(keep_pace(s, producer, watch, error));
     }
     TRY(kafka_producer_flush(producer, FLUSH_MS, error));
     show(&progress, event.time, true);
@@ -138,8 +138,10 @@ static Status to_kafka(const Simulation *s, Fleet *fleet, Error *error)
     OWNED_KAFKA_WATCH KafkaWatch *watch = NULL;
     KafkaConfig config = {
         s->brokers, &s->topic, 1, s->group, s->kafka_options.text, s->kafka_options.count};
+    int64_t ahead, noted;
+    TRY(kafka_watch_new(&config, s->ahead_max > 0, &watch, error));
+    TRY(ahead_of_group(watch, &ahead, &noted, error)); // a topic that is missing is told at once
     TRY(kafka_producer_new(&config, &producer, error));
-    if (s->ahead_max > 0) TRY(kafka_watch_new(&config, true, &watch, error));
     return produce_all(s, fleet, producer, watch, error);
 }
 
@@ -185,8 +187,7 @@ static Status parse(int argc, char **argv, Simulation *s, Error *error)
         {"kafka-option", OPTION_REPEAT, &s->kafka_options, .argument = "NAME=VALUE",
          .help = "passed on to librdkafka (TLS, SASL)"},
         {"max-ahead", OPTION_INT, &s->ahead_max, .argument = "RECORDS",
-         .help =
-             "waits for the collector: at most so many records a partition ahead; 0: no limit"},
+         .help = "waits for the collector: at most so many records a partition ahead; 0: no limit"},
         {"group", OPTION_TEXT, &s->group, .argument = "GROUP",
          .help = "the collector's group (tally)", .environment = "TALLY_GROUP"},
         {0},

@@ -6,7 +6,7 @@
 #include <endian.h>
 #include <stdio.h>
 
-enum { COPY_PIECE_BYTES = 256 * 1024 };
+enum { COPY_PIECE_BYTES = 64 * 1024 };
 #define EPOCH_2000_US (INT64_C(946684800) * US_PER_SECOND) // PostgreSQL counts from 2000-01-01
 
 static void put16(Buf *buf, int16_t value)

@@ -255,11 +255,11 @@ static Status take(KafkaConsumer *c, rd_kafka_message_t *message, KafkaRecord *o
     rd_kafka_resp_err_t err = message->err;
     if (err && err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         Error why = {0};
-        if (index >= 0)
-            (void)kafka_error(&why, err, message->partition >= 0,
-                              "%s [%d] at offset %" PRId64 ": %s", topic, message->partition,
-                              message->offset, rd_kafka_message_errstr(message));
-        else (void)kafka_error(&why, err, false, "%s", rd_kafka_message_errstr(message));
+        if (index >= 0 && message->offset >= 0)
+            (void)kafka_error(&why, err, true, "%s [%d] at offset %" PRId64 ": %s", topic,
+                              message->partition, message->offset,
+                              rd_kafka_message_errstr(message));
+        else (void)kafka_error(&why, err, index >= 0, "%s", rd_kafka_message_errstr(message));
         if (err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
             error_hint(&why,
                        "the position is not in the topic: its records expired unread, or it was "

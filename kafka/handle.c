@@ -230,8 +230,10 @@ Status kafka_error(Error *error, rd_kafka_resp_err_t err, bool of_partition, con
     va_start(arguments, format);
     ASSERT(vsnprintf(what, sizeof what, format, arguments) >= 0);
     va_end(arguments);
-    Status status = error_set(error, kafka_classify(err, of_partition), "Kafka: %s: %s", what,
-                              rd_kafka_err2str(err));
+    const char *words = rd_kafka_err2str(err); // librdkafka often has them in its reason already
+    bool said = strstr(what, words) != NULL;
+    Status status = error_set(error, kafka_classify(err, of_partition), "Kafka: %s%s%s", what,
+                              said ? "" : ": ", said ? "" : words);
     if (!error) return status;
     ASSERT(snprintf(error->code, sizeof error->code, "%s", rd_kafka_err2name(err)) >= 0);
     return status;

@@ -115,14 +115,17 @@ static void group_items(Attempt *a)
     }
 }
 
+// Among those that are not stored. What stands stored decides about all of its identity, so it was asked before.
 static void find_repeats_within(Attempt *a, VmGroup *group)
 {
     if (group->items < 2) return;
     Item **sorted = mem_alloc(group->items * sizeof *sorted);
-    memcpy(sorted, group->item, group->items * sizeof *sorted);
-    qsort(sorted, group->items, sizeof *sorted, compare_identities);
-    const Event *first = &sorted[0]->event;
-    for (size_t i = 1; i < group->items; i++) {
+    size_t n = 0;
+    for (size_t i = 0; i < group->items; i++)
+        if (is_candidate(group->item[i])) sorted[n++] = group->item[i];
+    qsort(sorted, n, sizeof *sorted, compare_identities);
+    const Event *first = n ? &sorted[0]->event : NULL;
+    for (size_t i = 1; i < n; i++) {
         const Event *event = &sorted[i]->event;
         if (str_equal(event->id, first->id) && str_equal(event->source, first->source))
             compare_with_first(a, sorted[i], first);
@@ -356,7 +359,6 @@ Status attempt_decide(Attempt *a, Error *error)
     TRY(look_up_accounts(a, error));
     check_against_now(a, clock);
     group_items(a);
-    for (size_t g = 0; g < a->groups; g++) find_repeats_within(a, &a->group[g]);
     TRY(load_vms(a->meter->db, a->catalog, a->group, a->groups, a->arena, error));
     for (size_t g = 0; g < a->groups; g++) {
         gather_added(a, &a->group[g]);
@@ -365,7 +367,8 @@ Status attempt_decide(Attempt *a, Error *error)
     TRY(find_stored(a, error));
     for (size_t g = 0; g < a->groups; g++) {
         VmGroup *group = &a->group[g];
-        if (group->late || a->careful) gather_added(a, group);
+        find_repeats_within(a, group);
+        if (group->late || a->careful || group->items > 1) gather_added(a, group);
         if (group->late) group->late = looks_back(group);
         if (!group->late) take_short_way(a, group);
     }

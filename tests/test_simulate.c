@@ -151,7 +151,8 @@ START_TEST(writes_cloud_events)
     fleet_json(fleet, &event, &text);
     ck_assert_str_eq(
         text.p,
-        "{\"specversion\":\"1.0\",\"id\":\"2026-09-01-vm3-000004-17\",\"source\":\"/orchestrator/eu-1\","
+        "{\"specversion\":\"1.0\",\"id\":\"2026-09-01-vm3-000004-17\","
+        "\"source\":\"/orchestrator/eu-1\","
         "\"type\":\"vm.started\",\"subject\":\"vm3-000004\",\"time\":\"2026-09-01T00:00:00Z\","
         "\"sequence\":\"0000000017\",\"data\":{\"account\":\"globex\",\"size\":\"nano\","
         "\"bootup\":\"FORK\",\"run\":\"2026-09-01-2\"}}");

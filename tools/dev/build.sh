@@ -11,7 +11,7 @@ build_in() {
     if [[ ! -f $folder/build.ninja ]]; then
         CC=$compiler meson setup "$folder" -Dwerror=true "$@" || return
     elif [[ $sources != "$(cat "$folder/.sources" 2>/dev/null)" ]]; then
-        meson setup --reconfigure "$folder" || return
+        meson setup --reconfigure "$folder" -Dwerror=true "$@" || return
     fi
     printf '%s\n' "$sources" >"$folder/.sources"
     ninja -C "$folder" -j "$(nproc)"

@@ -6,7 +6,9 @@
 DEMO_FROM=2026-09-01 DEMO_TO=2026-10-01 # 30 days, as the worked example wants
 DEMO_PERIOD=2026-09
 DEMO_TOTAL=1223.57
-DEMO_VMS=40
+DEMO_VMS=120
+# who has how many of every 60 VMs
+DEMO_SHARES=(atelier-nord:1 brightwork:1 calder:4 delta-nine:6 elmwood:4 fathom:10 grove:6 harbour:14 isthmus:14)
 
 cmd_demo() {
     local began as_of=()
@@ -49,12 +51,13 @@ demo_run() {
 
 # The producer keeps less than 5 MiB a partition ahead of the collector: the broker in memory would drop it.
 demo_play() {
-    local fleet=(--seed 9 --from "$DEMO_FROM" --to "$DEMO_TO" --vms "$DEMO_VMS" --runs-per-day 4 --heartbeats 540)
-    local account
-    while read -r account; do fleet+=(--account "$account"); done < <(
-        sed -nE 's/^ *"id": "([^"]+)",$/\1/p' docs/examples/accounts.json | grep -v '^worked-example$'
-    )
-    fleet+=(--worked-example worked-example --repeats 20 --disorder 300 --lost-stops 5)
+    local fleet=(--seed 9 --from "$DEMO_FROM" --to "$DEMO_TO"
+        --vms "$DEMO_VMS" --runs-per-day 2 --heartbeats 300)
+    local share i
+    fleet+=(--repeats 20 --disorder 300 --lost-stops 5 --worked-example worked-example)
+    for share in "${DEMO_SHARES[@]}"; do
+        for ((i = 0; i < ${share#*:}; i++)); do fleet+=(--account "${share%:*}"); done
+    done
     build/tally simulate "${fleet[@]}" --to-kafka --max-ahead 8000 ||
         die "the events could not be produced"
 }

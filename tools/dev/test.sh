@@ -102,6 +102,7 @@ real_kafka_tests() { # [OPTION…]
 sanitizer_options() {
     export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TALLY_TEST_PATIENCE=${TALLY_TEST_PATIENCE:-4} # their binary is slower; so may be the machine
 }
 
 cmd_test() {
