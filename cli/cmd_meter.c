@@ -27,8 +27,6 @@ static Status catch_signals(Error *error)
 }
 
 // ---- telling how far things are ----
-static int64_t began_ms;
-
 static int64_t metered(const Tally *tally)
 {
     int64_t sum = 0;
@@ -87,7 +85,7 @@ static void print_summary(const Meter *meter)
     fprintf(stderr, "%" PRId64 " events metered, %" PRId64 " repeated, %" PRId64 " of types that are not metered",
             metered(tally), tally->repeated, tally->not_metered);
     if (reasons.n) fprintf(stderr, "; %" PRId64 " dead letters (%s): tally dead-letters list", dead(tally), reasons.p);
-    fprintf(stderr, "; %" PRId64 " ms\n", clock_monotonic_ms() - began_ms);
+    fprintf(stderr, "; %" PRId64 " ms from the first to the last commit\n", tally->last_ms - tally->first_ms);
 }
 
 // ---- the command ----
@@ -105,7 +103,8 @@ static Status run_file(Meter *meter, const MeterOptions *o, Error *error)
     int64_t retried = 0;
     TRY(meter_retry_due(meter, &retried, error));
     TRY(meter_file(meter, &config, error));
-    return meter_retry_due(meter, &retried, error);
+    TRY(meter_retry_due(meter, &retried, error));
+    return meter_sweep(meter, error);
 }
 
 static Status run_topics(Meter *meter, const MeterOptions *o, Error *error)
@@ -183,7 +182,6 @@ Status cmd_meter(int argc, char **argv, Error *error)
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
     TRY(catch_signals(error));
-    began_ms = clock_monotonic_ms();
     OWNED_METER Meter *meter = NULL;
     TRY(meter_new(db, o.has_as_of ? &o.as_of : NULL, o.batch_max, &meter, error));
     Status status = o.file ? run_file(meter, &o, error) : run_topics(meter, &o, error);

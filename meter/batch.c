@@ -359,6 +359,11 @@ Status attempt_decide(Attempt *a, Error *error)
     TRY(look_up_accounts(a, error));
     check_against_now(a, clock);
     group_items(a);
+    for (size_t g = 0; g < a->groups; g++) {
+        VmGroup *group = &a->group[g];
+        if (a->careful) vm_cache_drop(a->meter->cache, group->account, group->vm);
+        else group->known = vm_cache_get(a->meter->cache, group, a->arena);
+    }
     TRY(load_vms(a->meter->db, a->catalog, a->group, a->groups, a->arena, error));
     for (size_t g = 0; g < a->groups; g++) {
         gather_added(a, &a->group[g]);

@@ -29,7 +29,8 @@ typedef struct VmGroup {
     bool has_last;
     Instant last_at;
     bool pending;
-    bool late; // needs to look back
+    bool late;  // needs to look back
+    bool known; // taken from the cache
     Timeline timeline;
 } VmGroup;
 
@@ -86,6 +87,7 @@ struct Meter {
     int places;
     bool unknown; // a COMMIT's outcome: whether the batch was written must be looked up
     struct Known *known;
+    struct VmCache *cache;
     Tally tally;
 };
 
@@ -105,7 +107,19 @@ void attempt_difference(const History *history, const HistoryView *view, RunRows
 Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error) MUST_USE;
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;
 Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error) MUST_USE;
+// Loads the rows of those that are not `known`.
 Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena, Error *error) MUST_USE;
+
+// meter/cache.c: VMs as they stood after our last write.
+typedef struct VmCache VmCache;
+VmCache *vm_cache_new(void);
+void vm_cache_free(VmCache *cache);
+void vm_cache_clear(VmCache *cache);
+// Fills the group as load_vms does; false where it is not there.
+bool vm_cache_get(VmCache *cache, VmGroup *group, Arena *arena);
+// Keeps a copy of a group that was just committed.
+void vm_cache_put(VmCache *cache, const VmGroup *group);
+void vm_cache_drop(VmCache *cache, Str account, Str vm);
 
 // meter/known.c: a bounded set of account ids that exist.
 typedef struct Known Known;

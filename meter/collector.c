@@ -10,6 +10,7 @@
 enum {
     WATCH_EVERY_MS = 1000,
     RETRY_DUE_EVERY_MS = 5000,
+    SWEEP_EVERY_MS = 10 * 60 * 1000,
     POLL_MS = 50,
     WAIT_MS = 200,     // between tries while the database or the broker is away
     REJOIN_MS = 1000,
@@ -36,7 +37,7 @@ typedef struct Collector {
     Place place[PLACES_MAX];
     Reading reading[PLACES_MAX];
     int places;
-    int64_t batch_began_ms, watch_asked_ms, retried_ms, behind;
+    int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms, behind;
     Instant asked_at;      // of the question under way
     bool has_start;
     Instant start;         // --until-caught-up: what stood there then must be metered
@@ -363,6 +364,10 @@ static Status keep_up(Collector *c, bool *done, Error *error)
         int64_t metered = 0;
         TRY(meter_retry_due(c->meter, &metered, error));
     }
+    if (meter_pending(c->meter) == 0 && now - c->swept_ms >= SWEEP_EVERY_MS) {
+        c->swept_ms = now;
+        TRY(meter_sweep(c->meter, error));
+    }
     return ST_OK;
 }
 
@@ -425,6 +430,7 @@ Status collector_run(Meter *meter, const CollectorConfig *config, Error *error)
     Collector *c = mem_alloc(sizeof *c);
     c->meter = meter;
     c->config = config;
+    c->swept_ms = clock_monotonic_ms();
     array_begin(&c->topics);
     for (int i = 0; i < config->kafka.topics_count; i++) array_add(&c->topics, str(config->kafka.topics[i]));
     array_end(&c->topics);

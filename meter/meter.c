@@ -11,7 +11,9 @@
 static const char SESSION[] =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET statement_timeout = '120s';"
-    "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm) ON COMMIT DELETE ROWS";
+    "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS";
+
+static const int64_t SWEEP_IDLE_US = 60 * US_PER_MINUTE;
 
 Status meter_new(Db *db, const Instant *as_of, int64_t batch_events_max, Meter **out, Error *error)
 {
@@ -24,6 +26,7 @@ Status meter_new(Db *db, const Instant *as_of, int64_t batch_events_max, Meter *
     meter->events_max = given ? (size_t)batch_events_max : BATCH_EVENTS_MAX;
     meter->arena = arena_new();
     meter->known = known_new();
+    meter->cache = vm_cache_new();
     *out = meter;
     return ST_OK;
 }
@@ -34,6 +37,7 @@ void meter_free(Meter *meter)
     catalog_free(meter->catalog);
     arena_free(meter->arena);
     known_free(meter->known);
+    vm_cache_free(meter->cache);
     free(meter->item);
     free(meter);
 }
@@ -93,6 +97,7 @@ void meter_add(Meter *meter, const Message *message, const Standpoint *at)
         meter->room = meter->room ? meter->room * 2 : 1024;
         meter->item = mem_resize(meter->item, meter->room * sizeof *meter->item);
     }
+    if (!meter->tally.first_ms) meter->tally.first_ms = clock_monotonic_ms();
     Item *item = &meter->item[meter->items++];
     *item = (Item){.at = *at};
     Header *headers = arena_alloc(meter->arena, (size_t)message->headers * sizeof *headers);
@@ -121,6 +126,18 @@ void meter_drop(Meter *meter)
     for (int p = 0; p < meter->places; p++) meter->place[p].has_progress = false;
 }
 
+Status meter_sweep(Meter *meter, Error *error)
+{
+    ASSERT(meter->items == 0);
+    OWNED_ARENA Arena *arena = arena_new();
+    Instant clock;
+    TRY(meter_clock(meter, &clock, error));
+    Str params[] = {param_instant(arena, instant_add_us(clock, -SWEEP_IDLE_US)), param_int(arena, SWEEP_MAX)};
+    int64_t swept = SWEEP_MAX;
+    while (swept == SWEEP_MAX) TRY(db_run(meter->db, &SQL_METER_VM_UNLIST, 2, params, &swept, error));
+    return ST_OK;
+}
+
 // ---- writing ----
 static Status attempt_work(Db *db, void *context, Error *error)
 {
@@ -131,6 +148,7 @@ static Status attempt_work(Db *db, void *context, Error *error)
     if (!meter->catalog || meter->catalog->revision != revision) {
         catalog_free(meter->catalog);
         meter->catalog = NULL;
+        vm_cache_clear(meter->cache); // sizes are numbered anew
         TRY(catalog_load(db, &meter->catalog, error));
     }
     arena_reset(a->arena);
@@ -151,6 +169,7 @@ static void count_up(const Attempt *a)
         else tally->metered[item->event.type]++;
     }
     tally->batches++;
+    tally->last_ms = clock_monotonic_ms();
 }
 
 static void move_places(Meter *meter, const Item *item, size_t count)
@@ -173,6 +192,8 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
         status = db_transaction(meter->db, attempt_work, &a, error);
     }
     if (status == ST_OK) {
+        for (size_t g = 0; g < a.groups; g++)
+            if (a.group[g].added_count) vm_cache_put(meter->cache, &a.group[g]);
         count_up(&a);
         move_places(meter, a.item, count);
         return ST_OK;

@@ -27,6 +27,7 @@ enum {
     BATCH_TRIES_MAX = 20,
     PLACES_MAX = 4096,                  // partitions of one collector
     KNOWN_ACCOUNTS_MAX = 200000,        // ids kept; accounts never go away
+    SWEEP_MAX = 20000,                  // VMs per statement
 };
 
 // A partition that this process meters, and how far it has come.
@@ -45,6 +46,7 @@ typedef struct Tally {
     int64_t not_metered, repeated;
     int64_t dead[DEAD_REASONS];
     int64_t batches, late_vms, again;
+    int64_t first_ms, last_ms; // monotonic: first message taken, last batch committed
 } Tally;
 
 typedef struct Meter Meter;
@@ -81,6 +83,8 @@ size_t meter_pending(const Meter *meter);
 Status meter_flush(Meter *meter, Error *error) MUST_USE;
 // After ST_RETRY: reconnects where the connection is gone and looks whether the batch was committed after all.
 Status meter_recover(Meter *meter, Error *error) MUST_USE;
+// Takes VMs that stopped a while ago off the list of those that may run. Call now and then, with an empty batch.
+Status meter_sweep(Meter *meter, Error *error) MUST_USE;
 // Drops the batch without writing it.
 void meter_drop(Meter *meter);
 const Tally *meter_tally(const Meter *meter);

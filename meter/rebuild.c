@@ -109,7 +109,7 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
 {
     if (!before || same_everywhere(before, after)) return ST_OK;
     TRY(check_sizes(db, after, error));
-    TRY(db_script(db, "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm) ON COMMIT DELETE ROWS", error));
+    TRY(db_script(db, "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS", error));
     HistoryView view = {before, after, NULL};
     OWNED_ARENA Arena *keys = arena_new();
     Str account = STR(""), vm = STR("");

@@ -218,20 +218,24 @@ Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t gr
 Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena, Error *error)
 {
     OWNED_BUF Buf accounts = {0}, vms = {0};
+    VmGroup **asked = arena_alloc(arena, (groups + 1) * sizeof *asked);
+    size_t n = 0;
     array_begin(&accounts);
     array_begin(&vms);
     for (size_t g = 0; g < groups; g++) {
+        if (group[g].known) continue;
+        asked[n++] = &group[g];
         group[g].timeline.arena = arena;
         array_add(&accounts, group[g].account);
         array_add(&vms, group[g].vm);
     }
-    if (groups == 0) return ST_OK;
+    if (n == 0) return ST_OK;
     array_end(&accounts);
     array_end(&vms);
     OWNED_ROWS Rows *rows = NULL;
     TRY(db_query(db, &SQL_METER_VM_LOAD, 2, (Str[]){buf_str(&accounts), buf_str(&vms)}, &rows, error));
     for (int row = 0; row < rows_count(rows); row++) {
-        VmGroup *vm = &group[rows_int(rows, row, 0) - 1];
+        VmGroup *vm = asked[rows_int(rows, row, 0) - 1];
         Timeline *t = &vm->timeline;
         vm->version = rows_int(rows, row, 1);
         vm->has_last = !rows_null(rows, row, 2);

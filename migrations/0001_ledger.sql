@@ -111,8 +111,9 @@ CREATE TABLE vm (
     sizes      text COLLATE "C",
     proof_at   timestamptz,
     pending    boolean NOT NULL,
+    listed     boolean NOT NULL DEFAULT false,
     PRIMARY KEY (account, vm)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 60);
 COMMENT ON TABLE vm IS 'Each VM''s timeline as it stands after its last event; also the lock of the VM: version rises with every write.';
 COMMENT ON COLUMN vm.last_at IS 'Time of the latest metered event; one that is later needs no look back.';
 COMMENT ON COLUMN vm.phase IS '0 not running, 1 running, 2 lost';
@@ -122,7 +123,10 @@ COMMENT ON COLUMN vm.run IS 'Name of the open run; while the VM is lost, of the 
 COMMENT ON COLUMN vm.sizes IS 'Sizes of the open run: "nano", or "nano 2026-10-03T10:00:30Z large ..." with the instants of change; while lost, the last.';
 COMMENT ON COLUMN vm.proof_at IS 'Last proof of life of an open run under watch; NULL where it is not under watch.';
 COMMENT ON COLUMN vm.pending IS 'A retraction waits for its event: nothing of this VM may take the short way.';
-CREATE INDEX vm_running ON vm (account, vm) WHERE phase = 1;
+COMMENT ON COLUMN vm.listed IS 'Whether vm_listed has it. Set with the first run, and cleared some time after the last, so that a VM that '
+    'starts and stops again and again is written without touching an index.';
+CREATE INDEX vm_listed ON vm (account, vm) WHERE listed;
+COMMENT ON INDEX vm_listed IS 'Every VM that runs is in it, and some that ran lately.';
 
 CREATE TABLE run (
     account        text COLLATE "C" NOT NULL,

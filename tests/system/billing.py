@@ -17,6 +17,8 @@ from oracle import Ledger, Usage, difference, invoices_of, ledger_of
 from oracle_rate import money, rounded
 from oracle_usage import Catalog
 
+NO_ADJUSTMENTS = "invoices do not adjust closed periods"
+
 EVER = ["--from", "2020-01-01", "--to", "2031-01-01"]
 
 

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -71,22 +70,16 @@ class Broker:
         group = f"group.{self.world.database}"
         return ["--brokers", self.brokers, "--topic", self.topic, "--group", group]
 
-    def produce(self, records: list[Record], name: str = "records.jsonl") -> None:
-        path = self.world.write(name, "".join(json.dumps(r) + "\n" for r in records))
-        self.finish(self.producing(path))
-
-    def producing(self, path: Path) -> subprocess.Popen[bytes]:
+    def produce(self, records: list[Record]) -> None:
+        path = self.world.write("records.jsonl", "".join(json.dumps(r) + "\n" for r in records))
         command = [self.world.tools / "tool_produce", "--brokers", self.brokers]
-        return subprocess.Popen(
+        producer = subprocess.run(
             [*command, "--topic", self.topic, "--input", path],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=150, check=False,
         )
-
-    @staticmethod
-    def finish(producer: subprocess.Popen[bytes]) -> None:
-        stdout, stderr = producer.communicate(timeout=120)
         if producer.returncode != 0:
-            raise Failed(f"tool_produce ended with {producer.returncode}: {stderr.decode()}")
+            stderr = producer.stderr.decode(errors="replace")
+            raise Failed(f"tool_produce ended with {producer.returncode}: {stderr}")
 
     # ---- a real broker's topics, by Kafka's own protocol ----
 

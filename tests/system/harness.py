@@ -37,6 +37,7 @@ class Test:
     seconds: int = 60
     kafka: tuple[str, ...] = ()  # the kinds of broker it can run on; none: it needs none
     long: bool = False
+    missing: str = ""  # what the product lacks as yet, so that this cannot be tested
 
 
 TESTS: list[Test] = []
@@ -49,12 +50,13 @@ def test(
     kafka: tuple[str, ...] = (),
     long: bool = False,
     name: str | None = None,
+    missing: str = "",
 ) -> Callable[[Function], Function]:
     """Registers a test, with a sentence that says what it proves."""
 
     def register(function: Function) -> Function:
         named = name or function.__name__
-        TESTS.append(Test(named, proves, function, seconds, kafka, long))
+        TESTS.append(Test(named, proves, function, seconds, kafka, long, missing))
         return function
 
     return register

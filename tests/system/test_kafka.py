@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from random import Random
+from threading import Thread
 from typing import Any
 
 from billing import apply, expect_history, oracle_of, pieces, reasons, usage
@@ -35,7 +36,7 @@ def collector(world: World, broker: Broker, as_of: int, name: str) -> subprocess
     """One that goes on until it is stopped; in small batches, so that much can go wrong."""
     log = open(world.folder / f"{name}.log", "wb")
     return world.start(
-        *("meter", "--as-of", iso(as_of), "--batch-max", 50, *broker.flags, *QUICK),
+        *("meter", "--as-of", iso(as_of), "--batch-max", 5, *broker.flags, *QUICK),
         stdout=log, stderr=log,
     )
 
@@ -74,24 +75,38 @@ for scenario in map(Scenario, SCENARIOS):
 class Load:
     """A history that is produced piece by piece while collectors come and go."""
 
-    def __init__(self, world: World, accounts: int = 60, repeats: int = 1) -> None:
+    def __init__(self, world: World, accounts: int = 60) -> None:
         self.world, self.random = world, world.random
         self.broker = Broker(world)
         self.history: History = draw(self.random, "2026-09", accounts, DEFAULT_CATALOG)
         apply(world, self.history.accounts)
         self.history.lines = ordered_conflicts(self.history)
-        self.left = pieces(self.random, self.history.lines, 6)
-        self.repeats, self.marked = repeats, 0
+        self.marked = 0
+        self.trickling: Thread | None = None
+        self.failure: Exception | None = None
 
     @property
     def as_of(self) -> int:
         return self.history.as_of
 
-    def produce(self, count: int = 1) -> None:
-        for _ in range(min(count, len(self.left))):
-            lines = self.left.pop(0)
-            for _ in range(self.repeats):
-                self.broker.produce(scattered(self.random, lines, self.broker.partitions))
+    def trickle(self, seconds: float = 15) -> None:
+        """Goes on producing beside the test, for about so long."""
+        count = int(seconds / 0.4)
+        parts = pieces(Random(self.world.seed), self.history.lines, count)
+
+        def produce() -> None:
+            try:
+                for n, lines in enumerate(parts):
+                    self.produce(lines, Random(n))
+                    time.sleep(0.3)
+            except Exception as failure:
+                self.failure = failure
+
+        self.trickling = Thread(target=produce, daemon=True)
+        self.trickling.start()
+
+    def produce(self, lines: list[bytes], random: Random) -> None:
+        self.broker.produce(scattered(random, lines, self.broker.partitions))
 
     def metered(self) -> int:
         return int(self.world.psql("SELECT count(*) FROM event"))
@@ -106,7 +121,13 @@ class Load:
         self.mark()
 
     def finish(self) -> None:
-        self.produce(len(self.left))
+        """Produces and meters what is left, and compares with the oracle."""
+        if self.trickling is None:
+            self.produce(self.history.lines, self.random)
+        else:
+            self.trickling.join()
+        if self.failure is not None:
+            raise self.failure
         catch_up(self.world, self.broker, self.as_of)
         sample = self.random.sample(self.history.ids, min(30, len(self.history.ids)))
         expect_history(self.world, self.history, oracle_of(self.history), sample)
@@ -136,10 +157,11 @@ def kafka_again(world: World) -> None:
 @test("every event one to five times, on any partition, counts once", seconds=120, kafka=BOTH)
 def kafka_repeats(world: World) -> None:
     load = Load(world, accounts=30)
-    good = set(load.history.lines) - {line for _, line in oracle_of(load.history).dead}
-    repeated = [line for line in load.history.lines for _ in
-                range(load.random.randrange(1, 6) if line in good else 1)]
-    load.left = [load.random.sample(repeated, len(repeated))]
+    ledger = oracle_of(load.history)
+    bad = {line for _, line in ledger.dead}
+    times = [1 if line in bad else load.random.randrange(1, 6) for line in load.history.lines]
+    repeated = [line for line, n in zip(load.history.lines, times) for _ in range(n)]
+    load.history.lines = load.random.sample(repeated, len(repeated))
     load.finish()
 
 
@@ -161,12 +183,13 @@ def kafka_conflict(world: World) -> None:
 @test("a collector killed again and again comes to the same", seconds=180, kafka=BOTH)
 def kafka_killed(world: World) -> None:
     load = Load(world)
+    load.trickle(30 if world.kafka == "mock" else 15)
     for n in range(4):
-        load.produce()
         process = collector(world, load.broker, load.as_of, f"killed-{n}")
-        until(lambda: load.metered() > 0, "something is metered")
-        time.sleep(load.random.uniform(0, 2))
+        load.wait_for_more()
+        time.sleep(load.random.uniform(0, 1))
         kill(process)
+        load.mark()
     load.finish()
 
 
@@ -174,21 +197,19 @@ def kafka_killed(world: World) -> None:
       seconds=180, kafka=BOTH)
 def kafka_rebalance(world: World) -> None:
     load = Load(world)
-    load.produce()
+    load.trickle(30)
     first = collector(world, load.broker, load.as_of, "first")
     load.wait_for_more()
     second = collector(world, load.broker, load.as_of, "second")
-    load.produce()
     time.sleep(SESSION_SECONDS + 2)
-    load.produce()
     kill(first)
-    load.produce()
-    time.sleep(SESSION_SECONDS + 2)
+    load.mark()
+    load.wait_for_more()
     third = collector(world, load.broker, load.as_of, "third")
-    load.produce()
+    time.sleep(SESSION_SECONDS)
+    stop(world, second, "second")
     time.sleep(2)
     stop(world, third, "third")
-    stop(world, second, "second")
     load.finish()
 
 
@@ -196,18 +217,16 @@ def kafka_rebalance(world: World) -> None:
       kafka=BOTH)
 def kafka_stopped(world: World) -> None:
     load = Load(world)
-    load.produce()
+    load.trickle(25)
     hanging = collector(world, load.broker, load.as_of, "hanging")
     load.wait_for_more()
-    load.produce()
     hanging.send_signal(signal.SIGSTOP)
     load.mark()
     heir = collector(world, load.broker, load.as_of, "heir")
-    load.produce()
     load.wait_for_more(SESSION_SECONDS + 60)
+    time.sleep(1)
     hanging.send_signal(signal.SIGCONT)
-    load.produce()
-    time.sleep(3)
+    time.sleep(SESSION_SECONDS)
     stop(world, heir, "heir")
     # What it finds out is its own business: it may go on in order, or end with a message.
     hanging.terminate()
@@ -220,15 +239,13 @@ def kafka_stopped(world: World) -> None:
 def kafka_postgres_crash(world: World) -> None:
     world.own_postgres()
     load = Load(world)
-    load.produce()
+    load.trickle(15)
     process = collector(world, load.broker, load.as_of, "collector")
     load.wait_for_more()
-    for how in (signal.SIGQUIT, signal.SIGINT):
-        load.produce()
+    for how in (signal.SIGQUIT, signal.SIGINT, signal.SIGQUIT):
         load.mark()
         world.postgres.stop(how)
-        load.produce()
-        time.sleep(2)
+        time.sleep(1.5)
         world.postgres.start()
         load.wait_for_more()
     stop(world, process, "collector")
@@ -239,14 +256,14 @@ def kafka_postgres_crash(world: World) -> None:
       kafka=("mock",))
 def kafka_broker_hangs(world: World) -> None:
     load = Load(world)
-    load.produce(2)
+    load.trickle(10)
     process = collector(world, load.broker, load.as_of, "collector")
     load.wait_for_more()
     load.broker.mock.send_signal(signal.SIGSTOP)
+    time.sleep(1)
     load.mark()
     time.sleep(2 * SESSION_SECONDS)
     load.broker.mock.send_signal(signal.SIGCONT)
-    load.produce()
     load.wait_for_more(90)
     stop(world, process, "collector")
     load.finish()
@@ -255,14 +272,14 @@ def kafka_broker_hangs(world: World) -> None:
 @test("partitions are added under load: nothing is lost or doubled", seconds=180, kafka=("real",))
 def kafka_grows(world: World) -> None:
     load = Load(world)
-    load.produce()
+    load.trickle(12)
     process = collector(world, load.broker, load.as_of, "collector")
     load.wait_for_more()
-    load.broker.grow(7)
-    load.mark()
-    time.sleep(1)
-    load.produce(2)
-    load.wait_for_more()
+    for partitions in (6, 9):
+        load.broker.grow(partitions)
+        time.sleep(1)
+        load.mark()
+        load.wait_for_more()
     stop(world, process, "collector")
     load.finish()
 

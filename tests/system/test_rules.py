@@ -307,21 +307,22 @@ def closing_check(world: World) -> None:
 
 @test("an account's change that alters a closed period is refused, with the period named")
 def closed_periods_stand(world: World) -> None:
-    apply(world, ACME)
+    pro = changed(ACME, [*FIRST, "subscriptions", 0, "plan"], "pro")  # its grant is drawn at once
+    apply(world, pro)
     meter(world, "events.ndjson", an_hour("2026-10-10"), AS_OF)
     close(world, "2026-10", AS_OF)
-    other_plan = changed(ACME, [*FIRST, "subscriptions", 0, "plan"], "pro")
-    no_grant = changed(ACME, [*FIRST, "grants"], ...)
-    less = changed(ACME, [*GRANT, "amount"], "1")
-    for document in (other_plan, no_grant, less):
+    before = world.tally("accounts", "list").stdout
+    no_grant = changed(pro, [*FIRST, "grants"], ...)
+    less = changed(pro, [*GRANT, "amount"], "1")
+    for document, named in ((ACME, "2026-10"), (no_grant, "promo"), (less, "promo")):
         file = world.write("changed.json", document)
         ran = world.tally("accounts", "apply", file, exit=3)
-        expect("2026-10" in ran.stderr or "promo" in ran.stderr, f"the period is named\n{ran}")
-    later = {"plan": "pro", "from": "2026-11-01"}
-    harmless = changed(ACME, [*FIRST, "subscriptions"],
-                       [*ACME["accounts"][0]["subscriptions"], later])
+        expect("2026-10" in ran.stderr or named in ran.stderr, f"the period is named\n{ran}")
+    expect_same(before, world.tally("accounts", "list").stdout, "accounts after refusals")
+    later = [*pro["accounts"][0]["subscriptions"], {"plan": "scale", "from": "2026-11-01"}]
+    harmless = changed(pro, [*FIRST, "subscriptions"], later)
     world.tally("accounts", "apply", world.write("harmless.json", harmless))
-    world.tally("accounts", "apply", "--retroactive", world.write("changed.json", other_plan))
+    world.tally("accounts", "apply", "--retroactive", world.write("changed.json", ACME))
 
 
 @test("an account in a file replaces the stored one whole, and others stay")

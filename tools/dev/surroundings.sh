@@ -40,8 +40,6 @@ broker_up() {
 broker_in_memory() {
     local line=''
     coproc BROKER { exec build/tests/tool_mock --partitions 4 --topic "${TALLY_TOPIC:-vm.lifecycle}"; }
-    # shellcheck disable=SC2034,SC2154 # kept open for as long as ./dev runs
-    exec {BROKER_INPUT}>&"${BROKER[1]}"
     read -r -t 20 line <&"${BROKER[0]}" || :
     [[ $line == brokers=* ]] || die "the in-memory broker did not start"
     TALLY_KAFKA_BROKERS=${line#brokers=}
