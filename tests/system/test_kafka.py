@@ -183,13 +183,17 @@ def kafka_conflict(world: World) -> None:
 @test("a collector killed again and again comes to the same", seconds=180, kafka=BOTH)
 def kafka_killed(world: World) -> None:
     load = Load(world)
-    load.trickle(30 if world.kafka == "mock" else 15)
-    for n in range(4):
-        process = collector(world, load.broker, load.as_of, f"killed-{n}")
-        load.wait_for_more()
+    load.trickle(35)
+    kills = 0
+    while load.trickling.is_alive():
+        process = collector(world, load.broker, load.as_of, f"killed-{kills}")
+        until(lambda: load.metered() > load.marked or not load.trickling.is_alive(),
+              "something is metered", 90)
         time.sleep(load.random.uniform(0, 1))
         kill(process)
+        kills += 1
         load.mark()
+    expect(kills > 1, f"only {kills} kills under load")
     load.finish()
 
 

@@ -12,7 +12,13 @@ cmd_bench() {
     build "building with gcc into build/" build_gcc
     title "What it is measured on"
     database_up on
-    if [[ $name == meter ]]; then broker_up kafka; fi
+    if [[ $name == meter ]]; then
+        broker_up kafka
+        local topic
+        for topic in bench.with bench.starts; do
+            [[ ! -d ${TEMP:-}/kafka ]] || kafka_topic "$TEMP/kafka" "$topic" 4 >/dev/null || die "no topic $topic"
+        done
+    fi
     title "Measuring"
     python3 "bench/$name.py" --binary build/tally "$@"
 }
