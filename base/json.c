@@ -16,7 +16,10 @@ enum {
 };
 
 // ---- duplicate keys ----
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static const char *duplicate_in(const cJSON *object)
 {
@@ -47,7 +50,8 @@ static const char *duplicate_below(const cJSON *json) // depth is bounded by the
 }
 
 // ---- numbers ----
-// The next number at or after *p in a text that was checked, outside of strings; *p moves behind it.
+// The next number at or after *p in a text that was checked, outside of strings; *p moves behind
+// it.
 static char *next_number(char **p, const char *end)
 {
     bool in_string = false;
@@ -61,8 +65,8 @@ static char *next_number(char **p, const char *end)
     return number;
 }
 
-// What is too long for cJSON is out of json_integer's range or not written as an integer: any fraction
-// stands in for it.
+// What is too long for cJSON is out of json_integer's range or not written as an integer: any
+// fraction stands in for it.
 static void shorten_numbers(char *text, const char *end)
 {
     for (char *p = text; p < end;) {
@@ -73,7 +77,8 @@ static void shorten_numbers(char *text, const char *end)
     }
 }
 
-// Marks the numbers written with a fraction or exponent: the n-th number of the tree is the n-th of the text.
+// Marks the numbers written with a fraction or exponent: the n-th number of the tree is the n-th of
+// the text.
 static void mark_fractional(cJSON *json, char **p, const char *end)
 {
     for (cJSON *e = json->child; e; e = e->next) {
@@ -84,7 +89,8 @@ static void mark_fractional(cJSON *json, char **p, const char *end)
     }
 }
 
-static Status parse_checked(char *text, size_t n, const JsonNumbers *numbers, cJSON **out, Error *error)
+static Status parse_checked(char *text, size_t n, const JsonNumbers *numbers, cJSON **out,
+                            Error *error)
 {
     bool shorten = numbers->longest > NUMBER_BYTES_MAX;
     if (shorten) shorten_numbers(text, text + n);
@@ -93,7 +99,8 @@ static Status parse_checked(char *text, size_t n, const JsonNumbers *numbers, cJ
     if (!tree) return error_set(error, ST_BAD_INPUT, "not JSON");
     const char *duplicate = duplicate_below(tree);
     if (duplicate) {
-        Status status = error_set(error, ST_BAD_INPUT, "the key \"%.200s\" stands twice in one object", duplicate);
+        Status status = error_set(error, ST_BAD_INPUT,
+                                  "the key \"%.200s\" stands twice in one object", duplicate);
         cJSON_Delete(tree);
         return status;
     }
@@ -104,11 +111,13 @@ static Status parse_checked(char *text, size_t n, const JsonNumbers *numbers, cJ
 
 Status json_parse(Str text, size_t bytes_max, Json **out, Error *error)
 {
-    if (text.n > bytes_max) return error_set(error, ST_BAD_INPUT, "%zu bytes, more than %zu", text.n, bytes_max);
+    if (text.n > bytes_max)
+        return error_set(error, ST_BAD_INPUT, "%zu bytes, more than %zu", text.n, bytes_max);
     JsonNumbers numbers;
     TRY(json_check(text, &numbers, error));
     // Only where a number must be shortened is the text written to, and then it is a copy.
-    if (numbers.longest <= NUMBER_BYTES_MAX) return parse_checked((char *)text.p, text.n, &numbers, out, error);
+    if (numbers.longest <= NUMBER_BYTES_MAX)
+        return parse_checked((char *)text.p, text.n, &numbers, out, error);
     OWNED_BUF Buf copy = {0};
     buf_add_str(&copy, text);
     return parse_checked(copy.p, copy.n, &numbers, out, error);
@@ -255,7 +264,10 @@ void jw_int(JsonWriter *w, const char *name, int64_t value)
     buf_addf(w->out, "%" PRId64, value);
 }
 
-void jw_bool(JsonWriter *w, const char *name, bool value) { jw_raw(w, name, value ? STR("true") : STR("false")); }
+void jw_bool(JsonWriter *w, const char *name, bool value)
+{
+    jw_raw(w, name, value ? STR("true") : STR("false"));
+}
 void jw_null(JsonWriter *w, const char *name) { jw_raw(w, name, STR("null")); }
 
 void jw_raw(JsonWriter *w, const char *name, Str json)

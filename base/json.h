@@ -5,14 +5,19 @@
 
 #include "base/text.h"
 
-enum { JSON_DEPTH_MAX = 32, JSON_EVENT_BYTES_MAX = 64 * 1024, JSON_FILE_BYTES_MAX = 256 * 1024 * 1024 };
+enum {
+    JSON_DEPTH_MAX = 32,
+    JSON_EVENT_BYTES_MAX = 64 * 1024,
+    JSON_FILE_BYTES_MAX = 256 * 1024 * 1024
+};
 
 // ---- reading ----
 typedef struct cJSON Json;
 
 // Checks RFC 8259 to the letter, and besides: the top value is an object, depth at most 32 with the
-// top object as 1, well-formed UTF-8, no BOM, no NUL (raw or escaped), no lone surrogate, no duplicate
-// key at any depth. On success `*out` is owned by the caller. ST_BAD_INPUT: says what, at which byte.
+// top object as 1, well-formed UTF-8, no BOM, no NUL (raw or escaped), no lone surrogate, no
+// duplicate key at any depth. On success `*out` is owned by the caller. ST_BAD_INPUT: says what, at
+// which byte.
 Status json_parse(Str text, size_t bytes_max, Json **out, Error *error) MUST_USE;
 void json_free(Json *json);
 static inline void json_free_pointer(Json **json) { json_free(*json); }
@@ -23,8 +28,9 @@ const Json *json_get(const Json *object, const char *name);
 bool json_is_object(const Json *json);
 bool json_is_array(const Json *json);
 bool json_is_null(const Json *json);
-// The value as text (borrowed from the tree), integer (written without fraction or exponent, between
-// -2^53 and 2^53, both excluded) or boolean; false where it is of another kind, or json is NULL.
+// The value as text (borrowed from the tree), integer (written without fraction or exponent,
+// between -2^53 and 2^53, both excluded) or boolean; false where it is of another kind, or json is
+// NULL.
 bool json_text(const Json *json, Str *out);
 bool json_integer(const Json *json, int64_t *out);
 bool json_bool(const Json *json, bool *out);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The strict half of reading JSON: RFC 8259's grammar and what base/json.h adds to it, in one pass
-// without recursion, before cJSON sees a byte. cJSON by itself accepts much that is not JSON (control
-// characters, "01", trailing bytes) and cuts strings at an escaped NUL.
+// without recursion, before cJSON sees a byte. cJSON by itself accepts much that is not JSON
+// (control characters, "01", trailing bytes) and cuts strings at an escaped NUL.
 #include "base/json_check.h"
 
 typedef struct Scan {
@@ -17,7 +17,8 @@ static Status bad(Scan *s, const char *what)
 
 static void skip_space(Scan *s)
 {
-    while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r')) s->p++;
+    while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
+        s->p++;
 }
 
 static bool take_hex4(Scan *s, unsigned *out)
@@ -124,7 +125,8 @@ static Status check_member_name(Scan *s)
     return ST_OK;
 }
 
-// After a value: closes what ends here and steps over a ','. Sets *done at the end of the top value.
+// After a value: closes what ends here and steps over a ','. Sets *done at the end of the top
+// value.
 static Status after_value(Scan *s, const char *open, int *depth, bool *done)
 {
     for (;;) {
@@ -153,8 +155,10 @@ Status json_check(Str text, JsonNumbers *numbers, Error *error)
                  (const unsigned char *)text.p + text.n, numbers, error};
     Scan *s = &scan;
     if (text.n >= 3 && memcmp(text.p, "\xEF\xBB\xBF", 3) == 0) return bad(s, "a byte order mark");
-    if (memchr(text.p ? text.p : "", 0, text.n)) return error_set(error, ST_BAD_INPUT, "a NUL byte");
-    if (!str_is_utf8((Str){text.p ? text.p : "", text.n})) return error_set(error, ST_BAD_INPUT, "not UTF-8");
+    if (memchr(text.p ? text.p : "", 0, text.n))
+        return error_set(error, ST_BAD_INPUT, "a NUL byte");
+    if (!str_is_utf8((Str){text.p ? text.p : "", text.n}))
+        return error_set(error, ST_BAD_INPUT, "not UTF-8");
     skip_space(s);
     if (s->p == s->end || *s->p != '{') return bad(s, "not a JSON object");
 

@@ -31,8 +31,14 @@ static int64_t checked_sub(int64_t a, int64_t b)
 
 Cents cents_add(Cents a, Cents b) { return (Cents){checked_add(a.cents, b.cents)}; }
 Cents cents_sub(Cents a, Cents b) { return (Cents){checked_sub(a.cents, b.cents)}; }
-CreditMinutes cm_add(CreditMinutes a, CreditMinutes b) { return (CreditMinutes){checked_add(a.cm, b.cm)}; }
-CreditMinutes cm_sub(CreditMinutes a, CreditMinutes b) { return (CreditMinutes){checked_sub(a.cm, b.cm)}; }
+CreditMinutes cm_add(CreditMinutes a, CreditMinutes b)
+{
+    return (CreditMinutes){checked_add(a.cm, b.cm)};
+}
+CreditMinutes cm_sub(CreditMinutes a, CreditMinutes b)
+{
+    return (CreditMinutes){checked_sub(a.cm, b.cm)};
+}
 
 Cents cents_share(Cents amount, int64_t part, int64_t whole)
 {
@@ -47,7 +53,8 @@ Cents price_of(CreditMinutes amount, Price price)
 
 Cents price_share_of(CreditMinutes amount, Price price, int64_t bps)
 {
-    return (Cents){round_div((Wide)amount.cm * price.e12 * bps, (Wide)60 * (PRICE_E12 / 100) * 10000)};
+    return (Cents){
+        round_div((Wide)amount.cm * price.e12 * bps, (Wide)60 * (PRICE_E12 / 100) * 10000)};
 }
 
 // ---- decimals ----
@@ -83,13 +90,16 @@ static char *decimal_format(int64_t value, int places, char out[static AMOUNT_TE
     int64_t scale = 1;
     for (int i = 0; i < places; i++) scale *= 10;
     uint64_t size = value < 0 ? -(uint64_t)value : (uint64_t)value;
-    snprintf(out, AMOUNT_TEXT, "%s%" PRIu64 ".%0*" PRIu64, value < 0 ? "-" : "", size / (uint64_t)scale, places,
-             size % (uint64_t)scale);
+    snprintf(out, AMOUNT_TEXT, "%s%" PRIu64 ".%0*" PRIu64, value < 0 ? "-" : "",
+             size / (uint64_t)scale, places, size % (uint64_t)scale);
     return out;
 }
 
 bool cents_parse(Str text, Cents *out) { return decimal_parse(text, 2, CENTS_MAX, &out->cents); }
-char *cents_format(Cents amount, char out[static AMOUNT_TEXT]) { return decimal_format(amount.cents, 2, out); }
+char *cents_format(Cents amount, char out[static AMOUNT_TEXT])
+{
+    return decimal_format(amount.cents, 2, out);
+}
 
 char *credits_format(CreditMinutes amount, char out[static AMOUNT_TEXT])
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// base/money: amounts. Money is whole cents, usage whole credit-minutes, prices exact decimals; each
-// is a type of its own, all arithmetic is checked, and there is one rounding: half away from zero.
+// base/money: amounts. Money is whole cents, usage whole credit-minutes, prices exact decimals;
+// each is a type of its own, all arithmetic is checked, and there is one rounding: half away from
+// zero.
 #pragma once
 
 #include "base/text.h"
@@ -24,7 +25,7 @@ typedef struct Price {
 #define PRICE_E12 INT64_C(1000000000000)
 #define PRICE_MAX_E12 (INT64_C(1000000) * PRICE_E12)
 // Bounds on what may be written in a catalogue or an accounts file; sums stay far within int64.
-#define CENTS_MAX INT64_C(100000000000000)       // a trillion dollars
+#define CENTS_MAX INT64_C(100000000000000) // a trillion dollars
 #define CREDITS_MAX INT64_C(1000000000000)
 
 // numerator / denominator, rounded half away from zero; the denominator is above 0.
@@ -47,7 +48,8 @@ Cents price_share_of(CreditMinutes amount, Price price, int64_t bps);
 enum { AMOUNT_TEXT = 48 };
 // "1053.57", "-0.05"
 char *cents_format(Cents amount, char out[static AMOUNT_TEXT]);
-// Text with at most two decimals, digits before the point, optional leading '-': "25", "25.5", "25.00".
+// Text with at most two decimals, digits before the point, optional leading '-': "25", "25.5",
+// "25.00".
 bool cents_parse(Str text, Cents *out);
 // cm/60 with four decimals, rounded: "70900.0000"
 char *credits_format(CreditMinutes amount, char out[static AMOUNT_TEXT]);

@@ -52,14 +52,15 @@ const char *status_name(Status status)
 
 int status_exit_code(Status status)
 {
-    static const int codes[] = {[ST_OK] = 0,      [ST_RETRY] = 1,     [ST_CONFLICT] = 1, [ST_REFUSED] = 3,
-                                [ST_MISSING] = 2, [ST_BAD_INPUT] = 2, [ST_FATAL] = 1};
+    static const int codes[] = {
+        [ST_OK] = 0,      [ST_RETRY] = 1,     [ST_CONFLICT] = 1, [ST_REFUSED] = 3,
+        [ST_MISSING] = 2, [ST_BAD_INPUT] = 2, [ST_FATAL] = 1};
     return (size_t)status < sizeof codes / sizeof *codes ? codes[status] : 1;
 }
 
 _Noreturn void assert_failed(const char *condition, const char *file, int line)
 {
-    fprintf(stderr, "tally: internal error: %s does not hold (%s:%d); please report this\n", condition,
-            file, line);
+    fprintf(stderr, "tally: internal error: %s does not hold (%s:%d); please report this\n",
+            condition, file, line);
     abort();
 }

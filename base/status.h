@@ -15,7 +15,8 @@ typedef enum Status {
     ST_CONFLICT,  // somebody else was first: start over from what is stored now
     ST_REFUSED,   // a rule forbids it (exit 3)
     ST_MISSING,   // what was asked for is not there
-    ST_BAD_INPUT, // the input is wrong; the message names file, line or field, value, expectation (exit 2)
+    ST_BAD_INPUT, // the input is wrong; the message names file, line or field, value, expectation
+                  // (exit 2)
     ST_FATAL,     // cannot go on (exit 1)
 } Status;
 
@@ -29,7 +30,8 @@ typedef struct Error {
     char hint[ERROR_HINT_MAX]; // what to do now, or ""
 } Error;
 
-// Fills `error` (which may be NULL) and returns `status`, so that a caller can `return error_set(...)`.
+// Fills `error` (which may be NULL) and returns `status`, so that a caller can `return
+// error_set(...)`.
 Status error_set(Error *error, Status status, const char *format, ...) PRINTF(3, 4);
 // Puts "context: " in front of the text; returns the error's status.
 Status error_prefix(Error *error, const char *format, ...) PRINTF(2, 3);
@@ -38,15 +40,15 @@ const char *status_name(Status status);
 // The process's exit status for a Status: 0 done, 1 failed, 2 bad input, 3 refused by a rule.
 int status_exit_code(Status status);
 
-#define TRY(expression)                                                                           \
-    do {                                                                                          \
-        Status try_status_ = (expression);                                                        \
-        if (try_status_ != ST_OK) return try_status_;                                             \
+#define TRY(expression)                                                                            \
+    do {                                                                                           \
+        Status try_status_ = (expression);                                                         \
+        if (try_status_ != ST_OK) return try_status_;                                              \
     } while (0)
 
 // An assertion for our own bugs: stays on in release, says where, and aborts.
-#define ASSERT(condition)                                                                         \
-    do {                                                                                          \
-        if (!(condition)) assert_failed(#condition, __FILE__, __LINE__);                          \
+#define ASSERT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) assert_failed(#condition, __FILE__, __LINE__);                           \
     } while (0)
 _Noreturn void assert_failed(const char *condition, const char *file, int line);

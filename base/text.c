@@ -7,7 +7,8 @@
 // ---- memory ----
 static _Noreturn void out_of_memory(size_t bytes)
 {
-    fprintf(stderr, "tally: out of memory (asked for %zu bytes); nothing was half-written\n", bytes);
+    fprintf(stderr, "tally: out of memory (asked for %zu bytes); nothing was half-written\n",
+            bytes);
     exit(1);
 }
 
@@ -50,7 +51,8 @@ bool str_is(Str a, const char *text) { return str_equal(a, str(text)); }
 
 uint64_t str_hash(uint64_t seed, Str s)
 {
-    for (size_t i = 0; i < s.n; i++) seed = (seed ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < s.n; i++)
+        seed = (seed ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);
     return seed;
 }
 
@@ -66,14 +68,18 @@ bool str_is_id(Str s)
     return true;
 }
 
-// Well-formed UTF-8 by table 3-7 of the Unicode standard: no overlong forms, surrogates or > U+10FFFF.
+// Well-formed UTF-8 by table 3-7 of the Unicode standard: no overlong forms, surrogates or >
+// U+10FFFF.
 bool str_is_utf8(Str s)
 {
     const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
     while (p < end) {
         unsigned char c = *p++;
         if (c < 0x80) continue;
-        int more = c >= 0xC2 && c <= 0xDF ? 1 : c >= 0xE0 && c <= 0xEF ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 0;
+        int more = c >= 0xC2 && c <= 0xDF   ? 1
+                   : c >= 0xE0 && c <= 0xEF ? 2
+                   : c >= 0xF0 && c <= 0xF4 ? 3
+                                            : 0;
         if (!more || end - p < more) return false;
         unsigned char low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
         unsigned char high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;

@@ -11,8 +11,8 @@
 #include <string.h>
 
 // ---- memory ----
-void *mem_alloc(size_t bytes);               // never NULL; zeroed
-void *mem_resize(void *old, size_t bytes);   // never NULL; the new part is not zeroed
+void *mem_alloc(size_t bytes);             // never NULL; zeroed
+void *mem_resize(void *old, size_t bytes); // never NULL; the new part is not zeroed
 char *mem_strdup(const char *text);
 static inline void mem_free_pointer(void *pointer) { free(*(void **)pointer); }
 #define OWNED_TEXT __attribute__((cleanup(mem_free_pointer)))
@@ -44,9 +44,10 @@ bool str_to_int(Str s, int64_t *out);
 typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_free(Arena *arena);
-void arena_reset(Arena *arena); // forgets all it gave out; keeps one block
+void arena_reset(Arena *arena);                // forgets all it gave out; keeps one block
 void *arena_alloc(Arena *arena, size_t bytes); // zeroed, aligned to 16
-Str arena_copy(Arena *arena, Str s);           // terminated with a NUL that n does not count; absent stays absent
+Str arena_copy(Arena *arena,
+               Str s); // terminated with a NUL that n does not count; absent stays absent
 size_t arena_bytes(const Arena *arena);
 static inline void arena_free_pointer(Arena **arena) { arena_free(*arena); }
 #define OWNED_ARENA __attribute__((cleanup(arena_free_pointer)))

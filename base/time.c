@@ -9,7 +9,8 @@ enum { YEAR_MIN = 2000, YEAR_END = 2200, DAYS_PER_ERA = 146097, DAYS_0000_TO_197
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
-// Days from civil and back: an era of 400 years that begins on March 1st, so that the leap day is last.
+// Days from civil and back: an era of 400 years that begins on March 1st, so that the leap day is
+// last.
 static int32_t civil_days(Date d)
 {
     int32_t year = d.month <= 2 ? d.year - 1 : d.year;
@@ -27,7 +28,8 @@ Date day_date(Day day)
     int32_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
     int32_t of_year = of_era - (365 * year + year / 4 - year / 100);
     int32_t month = (5 * of_year + 2) / 153;
-    Date d = {.year = era * 400 + year, .month = month < 10 ? month + 3 : month - 9,
+    Date d = {.year = era * 400 + year,
+              .month = month < 10 ? month + 3 : month - 9,
               .day = of_year - (153 * month + 2) / 5 + 1};
     if (d.month <= 2) d.year++;
     return d;
@@ -35,7 +37,8 @@ Date day_date(Day day)
 
 bool day_from_date(Date date, Day *out)
 {
-    if (date.year < YEAR_MIN || date.year >= YEAR_END || date.month < 1 || date.month > 12 || date.day < 1)
+    if (date.year < YEAR_MIN || date.year >= YEAR_END || date.month < 1 || date.month > 12 ||
+        date.day < 1)
         return false;
     Day day = {civil_days(date)};
     Date back = day_date(day);
@@ -85,8 +88,8 @@ static bool take(Cursor *c, const char *any_of)
 
 static bool take_date(Cursor *c, Date *date)
 {
-    return take_digits(c, 4, &date->year) && take(c, "-") && take_digits(c, 2, &date->month) && take(c, "-") &&
-           take_digits(c, 2, &date->day);
+    return take_digits(c, 4, &date->year) && take(c, "-") && take_digits(c, 2, &date->month) &&
+           take(c, "-") && take_digits(c, 2, &date->day);
 }
 
 static bool take_fraction(Cursor *c, int32_t *us)
@@ -106,7 +109,8 @@ static bool take_zone(Cursor *c, int32_t *offset_s)
     if (take(c, "Zz")) return true;
     bool west = c->p < c->end && *c->p == '-';
     int32_t hours, minutes;
-    if (!take(c, "+-") || !take_digits(c, 2, &hours) || !take(c, ":") || !take_digits(c, 2, &minutes))
+    if (!take(c, "+-") || !take_digits(c, 2, &hours) || !take(c, ":") ||
+        !take_digits(c, 2, &minutes))
         return false;
     if (hours > 23 || minutes > 59) return false;
     *offset_s = (hours * 60 + minutes) * 60 * (west ? -1 : 1);
@@ -123,10 +127,11 @@ bool instant_parse(Str text, Instant *out)
         !take_digits(&c, 2, &minute) || !take(&c, ":") || !take_digits(&c, 2, &second) ||
         !take_fraction(&c, &us) || !take_zone(&c, &offset_s) || c.p != c.end)
         return false;
-    if (hour > 23 || minute > 59 || second > 60 || date.month < 1 || date.month > 12 || date.day < 1 ||
-        date.year < YEAR_MIN - 1 || date.year > YEAR_END)
+    if (hour > 23 || minute > 59 || second > 60 || date.month < 1 || date.month > 12 ||
+        date.day < 1 || date.year < YEAR_MIN - 1 || date.year > YEAR_END)
         return false;
-    // The local date may lie a day outside the years that its instant must be in, so it is checked as such.
+    // The local date may lie a day outside the years that its instant must be in, so it is checked
+    // as such.
     Day day = {civil_days(date)};
     Date back = day_date(day);
     if (back.month != date.month || back.day != date.day) return false;
@@ -158,7 +163,8 @@ bool period_parse(Str text, Period *out)
     if (!text.p) return false;
     Cursor c = {text.p, text.p + text.n};
     int32_t year, month;
-    if (!take_digits(&c, 4, &year) || !take(&c, "-") || !take_digits(&c, 2, &month) || c.p != c.end) return false;
+    if (!take_digits(&c, 4, &year) || !take(&c, "-") || !take_digits(&c, 2, &month) || c.p != c.end)
+        return false;
     if (year < YEAR_MIN || year >= YEAR_END || month < 1 || month > 12) return false;
     *out = (Period){year * 12 + month - 1};
     return true;

@@ -21,16 +21,16 @@ typedef struct Period {
 #define US_PER_MINUTE (60 * US_PER_SECOND)
 #define US_PER_DAY (86400 * US_PER_SECOND)
 
-#define INSTANT_MIN ((Instant){INT64_C(946684800) * US_PER_SECOND})       // 2000-01-01T00:00:00Z
-#define INSTANT_END ((Instant){INT64_C(7258118400) * US_PER_SECOND})      // 2200-01-01T00:00:00Z
-#define DAY_MIN ((Day){10957})  // 2000-01-01
-#define DAY_END ((Day){84006})  // 2200-01-01
+#define INSTANT_MIN ((Instant){INT64_C(946684800) * US_PER_SECOND})  // 2000-01-01T00:00:00Z
+#define INSTANT_END ((Instant){INT64_C(7258118400) * US_PER_SECOND}) // 2200-01-01T00:00:00Z
+#define DAY_MIN ((Day){10957})                                       // 2000-01-01
+#define DAY_END ((Day){84006})                                       // 2200-01-01
 
 static inline int instant_compare(Instant a, Instant b) { return (a.us > b.us) - (a.us < b.us); }
 static inline Instant instant_min(Instant a, Instant b) { return a.us < b.us ? a : b; }
 static inline Instant instant_max(Instant a, Instant b) { return a.us > b.us ? a : b; }
 static inline Instant instant_add_us(Instant a, int64_t us) { return (Instant){a.us + us}; }
-Day instant_day(Instant instant);      // the UTC day that holds it
+Day instant_day(Instant instant); // the UTC day that holds it
 Instant day_start(Day day);
 static inline Day day_add(Day day, int32_t days) { return (Day){day.days + days}; }
 
@@ -38,7 +38,8 @@ typedef struct Date {
     int32_t year, month, day; // 1-12, 1-31
 } Date;
 Date day_date(Day day);
-bool day_from_date(Date date, Day *out); // false where no such day exists, or years outside 2000-2199
+bool day_from_date(Date date,
+                   Day *out); // false where no such day exists, or years outside 2000-2199
 
 Period day_period(Day day);
 Day period_first(Period period);

@@ -7,7 +7,8 @@
 
 // ---- list ----
 static const char STATES[] = "open|metered|discarded|all";
-static const char REASONS[] = "malformed|invalid|unknown_type|unknown_account|unknown_size|future|conflict|rejected";
+static const char REASONS[] =
+    "malformed|invalid|unknown_type|unknown_account|unknown_size|future|conflict|rejected";
 enum { PREVIEW_BYTES = 200 };
 
 // Bytes that are not text are shown as hexadecimal; nothing is cut in JSON.
@@ -60,19 +61,22 @@ static void letter_to_text(const DeadLetter *d, Buf *out)
     buf_addf(out, "%-8" PRId64 " %-16s ", d->id, d->reason.p);
     if (d->has_partition)
         buf_addf(out, "%s/%" PRId64 "@%" PRId64 "  ", d->topic.p, d->partition, d->position);
-    else
-        buf_addf(out, "%s:%" PRId64 "  ", d->file.p, d->position);
+    else buf_addf(out, "%s:%" PRId64 "  ", d->file.p, d->position);
     for (size_t i = 0; i < d->detail.n; i++) // what came from outside must not drive a terminal
-        buf_add_char(out, (unsigned char)d->detail.p[i] < 0x20 || d->detail.p[i] == 0x7F ? '?' : d->detail.p[i]);
+        buf_add_char(out, (unsigned char)d->detail.p[i] < 0x20 || d->detail.p[i] == 0x7F
+                              ? '?'
+                              : d->detail.p[i]);
     buf_add_char(out, '\n');
 }
 
 Status cmd_dead_letters_list(int argc, char **argv, Error *error)
 {
-    static const Usage usage = {"tally dead-letters list", "", "Lists what could not be metered, oldest first.", 0, 0};
+    static const Usage usage = {"tally dead-letters list", "",
+                                "Lists what could not be metered, oldest first.", 0, 0};
     static const char *const states[] = {"open", "metered", "discarded", NULL};
-    static const char *const reasons[] = {"malformed", "invalid", "unknown_type", "unknown_account",
-                                          "unknown_size", "future", "conflict", "rejected"};
+    static const char *const reasons[] = {"malformed",       "invalid",      "unknown_type",
+                                          "unknown_account", "unknown_size", "future",
+                                          "conflict",        "rejected"};
     int state = 0, reason = -1, format = 0;
     const Option options[] = {
         {"state", OPTION_CHOICE, &state, .help = "default open", .choices = STATES},
@@ -94,8 +98,8 @@ Status cmd_dead_letters_list(int argc, char **argv, Error *error)
     for (size_t count = LETTERS_PAGE; count == LETTERS_PAGE;) {
         OWNED_ARENA Arena *arena = arena_new();
         DeadLetter *letters;
-        TRY(dead_letters_list(db, str(states[state]), reason < 0 ? (Str){0} : str(reasons[reason]), after,
-                              LETTERS_PAGE, arena, &letters, &count, error));
+        TRY(dead_letters_list(db, str(states[state]), reason < 0 ? (Str){0} : str(reasons[reason]),
+                              after, LETTERS_PAGE, arena, &letters, &count, error));
         for (size_t i = 0; i < count; i++) {
             if (json) letter_to_json(&letters[i], &w);
             else letter_to_text(&letters[i], &out);
@@ -115,7 +119,8 @@ typedef struct Chosen {
     size_t count;
 } Chosen;
 
-static Status read_ids(char **arguments, int count, bool all, Arena *arena, Chosen *out, Error *error)
+static Status read_ids(char **arguments, int count, bool all, Arena *arena, Chosen *out,
+                       Error *error)
 {
     if (count == 0 && !all) {
         error_set(error, ST_BAD_INPUT, "which ones? give ids, or --all");
@@ -127,16 +132,19 @@ static Status read_ids(char **arguments, int count, bool all, Arena *arena, Chos
     out->count = (size_t)count;
     for (int i = 0; i < count; i++)
         if (!str_to_int(str(arguments[i]), &out->ids[i]) || out->ids[i] <= 0)
-            return error_set(error, ST_BAD_INPUT, "\"%s\" is not the id of a dead letter (a positive number)",
+            return error_set(error, ST_BAD_INPUT,
+                             "\"%s\" is not the id of a dead letter (a positive number)",
                              arguments[i]);
     return ST_OK;
 }
 
 Status cmd_dead_letters_retry(int argc, char **argv, Error *error)
 {
-    static const Usage usage = {"tally dead-letters retry", "[ID...]",
-                                "Meters open dead letters again, by the same rules as everything else. "
-                                "Without ids: all.", 0, 10000};
+    static const Usage usage = {
+        "tally dead-letters retry", "[ID...]",
+        "Meters open dead letters again, by the same rules as everything else. "
+        "Without ids: all.",
+        0, 10000};
     bool all = false, has_as_of = false;
     Instant as_of;
     const Option options[] = {
@@ -153,16 +161,18 @@ Status cmd_dead_letters_retry(int argc, char **argv, Error *error)
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
     int64_t metered = 0;
-    TRY(dead_letters_retry(db, has_as_of ? &as_of : NULL, chosen.ids, chosen.count, &metered, error));
+    TRY(dead_letters_retry(db, has_as_of ? &as_of : NULL, chosen.ids, chosen.count, &metered,
+                           error));
     fprintf(stderr, "%" PRId64 " dead letters are metered now\n", metered);
     return ST_OK;
 }
 
 Status cmd_dead_letters_discard(int argc, char **argv, Error *error)
 {
-    static const Usage usage = {"tally dead-letters discard", "[ID...]",
-                                "Puts open dead letters away, for good; they stay on record. Needs ids, or --all.", 0,
-                                10000};
+    static const Usage usage = {
+        "tally dead-letters discard", "[ID...]",
+        "Puts open dead letters away, for good; they stay on record. Needs ids, or --all.", 0,
+        10000};
     bool all = false;
     const Option options[] = {{"all", OPTION_FLAG, &all, .help = "all that are open"}, {0}};
     char **arguments;

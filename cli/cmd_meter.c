@@ -66,8 +66,8 @@ static void tick_file(const Meter *meter, int64_t done, int64_t all)
 static void tick_topics(const Meter *meter, int64_t behind)
 {
     if (!isatty(STDERR_FILENO)) return;
-    fprintf(stderr, "\rmetering: %" PRId64 " events metered, %" PRId64 " behind\033[K", metered(meter_tally(meter)),
-            behind);
+    fprintf(stderr, "\rmetering: %" PRId64 " events metered, %" PRId64 " behind\033[K",
+            metered(meter_tally(meter)), behind);
 }
 
 static void add_part(Buf *out, const char *name, int64_t count)
@@ -82,10 +82,15 @@ static void print_summary(const Meter *meter)
     for (int reason = 1; reason < DEAD_REASONS; reason++)
         add_part(&reasons, dead_reason_name((DeadReason)reason), tally->dead[reason]);
     clear_progress();
-    fprintf(stderr, "%" PRId64 " events metered, %" PRId64 " repeated, %" PRId64 " of types that are not metered",
+    fprintf(stderr,
+            "%" PRId64 " events metered, %" PRId64 " repeated, %" PRId64
+            " of types that are not metered",
             metered(tally), tally->repeated, tally->not_metered);
-    if (reasons.n) fprintf(stderr, "; %" PRId64 " dead letters (%s): tally dead-letters list", dead(tally), reasons.p);
-    fprintf(stderr, "; %" PRId64 " ms from the first to the last commit\n", tally->last_ms - tally->first_ms);
+    if (reasons.n)
+        fprintf(stderr, "; %" PRId64 " dead letters (%s): tally dead-letters list", dead(tally),
+                reasons.p);
+    fprintf(stderr, "; %" PRId64 " ms from the first to the last commit\n",
+            tally->last_ms - tally->first_ms);
 }
 
 // ---- the command ----
@@ -110,12 +115,18 @@ static Status run_file(Meter *meter, const MeterOptions *o, Error *error)
 static Status run_topics(Meter *meter, const MeterOptions *o, Error *error)
 {
     const char *const default_topic[] = {"vm.lifecycle"};
-    CollectorConfig config = {
-        .kafka = {.brokers = o->brokers, .group = o->group, .topics = o->topics.count ? o->topics.text : default_topic,
-                  .topics_count = o->topics.count ? o->topics.count : 1, .options = o->kafka.text,
-                  .options_count = o->kafka.count, .session_timeout_ms = (int)o->session_timeout_ms},
-        .linger_ms = o->linger_ms, .until_caught_up = o->until_caught_up, .stop = &stop, .notice = notice,
-        .tick = tick_topics};
+    CollectorConfig config = {.kafka = {.brokers = o->brokers,
+                                        .group = o->group,
+                                        .topics = o->topics.count ? o->topics.text : default_topic,
+                                        .topics_count = o->topics.count ? o->topics.count : 1,
+                                        .options = o->kafka.text,
+                                        .options_count = o->kafka.count,
+                                        .session_timeout_ms = (int)o->session_timeout_ms},
+                              .linger_ms = o->linger_ms,
+                              .until_caught_up = o->until_caught_up,
+                              .stop = &stop,
+                              .notice = notice,
+                              .tick = tick_topics};
     return collector_run(meter, &config, error);
 }
 
@@ -138,38 +149,48 @@ static void split_topics(OptionList *topics, Arena *arena)
 
 static Status read_options(int argc, char **argv, MeterOptions *o, Error *error)
 {
-    static const Usage usage = {"tally meter", "",
-                                "Meters VM lifecycle events: from Kafka's topics as one of any number of collectors, "
-                                "or with --file from a file of NDJSON.", 0, 0};
+    static const Usage usage = {
+        "tally meter", "",
+        "Meters VM lifecycle events: from Kafka's topics as one of any number of collectors, "
+        "or with --file from a file of NDJSON.",
+        0, 0};
     const Option options[] = {
-        {"file", OPTION_TEXT, &o->file, .argument = "FILE", .help = "meter a file, - is standard input"},
-        {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...", .help = "Kafka's bootstrap servers",
-         .environment = "TALLY_KAFKA_BROKERS"},
+        {"file", OPTION_TEXT, &o->file, .argument = "FILE",
+         .help = "meter a file, - is standard input"},
+        {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...",
+         .help = "Kafka's bootstrap servers", .environment = "TALLY_KAFKA_BROKERS"},
         {"topic", OPTION_REPEAT, &o->topics, .argument = "NAME",
-         .help = "topic to meter, may be given several times (default vm.lifecycle)", .environment = "TALLY_TOPIC"},
-        {"group", OPTION_TEXT, &o->group, .argument = "NAME", .help = "consumer group (default tally)",
-         .environment = "TALLY_GROUP"},
+         .help = "topic to meter, may be given several times (default vm.lifecycle)",
+         .environment = "TALLY_TOPIC"},
+        {"group", OPTION_TEXT, &o->group, .argument = "NAME",
+         .help = "consumer group (default tally)", .environment = "TALLY_GROUP"},
         {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
          .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"},
         {"session-timeout-ms", OPTION_INT, &o->session_timeout_ms, .argument = "MS",
          .help = "how long a silent collector keeps its partitions (default 10000)"},
-        {"until-caught-up", OPTION_FLAG, &o->until_caught_up, .help = "end at the topics' present end"},
-        {"batch-max", OPTION_INT, &o->batch_max, .argument = "N", .help = "events per transaction (default 50000)"},
+        {"until-caught-up", OPTION_FLAG, &o->until_caught_up,
+         .help = "end at the topics' present end"},
+        {"batch-max", OPTION_INT, &o->batch_max, .argument = "N",
+         .help = "events per transaction (default 50000)"},
         {"linger-ms", OPTION_INT, &o->linger_ms, .argument = "MS",
          .help = "how long a batch may wait to fill (default 100)"},
-        {"as-of", OPTION_INSTANT, &o->as_of, &o->has_as_of, .argument = "TIME", .help = "stands in for the clock"},
+        {"as-of", OPTION_INSTANT, &o->as_of, &o->has_as_of, .argument = "TIME",
+         .help = "stands in for the clock"},
         {0},
     };
     char **arguments;
     int count;
     TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
     if (!o->file && !o->brokers) {
-        error_set(error, ST_BAD_INPUT, "nothing to meter: neither --file nor --brokers (or TALLY_KAFKA_BROKERS) is given");
+        error_set(
+            error, ST_BAD_INPUT,
+            "nothing to meter: neither --file nor --brokers (or TALLY_KAFKA_BROKERS) is given");
         error_hint(error, "tally meter --help");
         return ST_BAD_INPUT;
     }
     if (o->file && o->until_caught_up)
-        return error_set(error, ST_BAD_INPUT, "--until-caught-up is for topics: a file ends by itself");
+        return error_set(error, ST_BAD_INPUT,
+                         "--until-caught-up is for topics: a file ends by itself");
     return ST_OK;
 }
 

@@ -20,7 +20,8 @@ typedef struct UsageQuery {
 } UsageQuery;
 
 enum { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV };
-static const char WINDOWS[] = "hour|day|month|total", GROUPS[] = "none|size|vm", FORMATS[] = "table|json|csv";
+static const char WINDOWS[] = "hour|day|month|total", GROUPS[] = "none|size|vm",
+                  FORMATS[] = "table|json|csv";
 
 static Status read_usage(Db *db, void *context, Error *error)
 {
@@ -33,7 +34,8 @@ static Status read_usage(Db *db, void *context, Error *error)
     TRY(now_read(db, q->has_as_of ? &q->as_of : NULL, &q->now, error));
     Period period = day_period(instant_day(q->now.clock));
     if (!q->has_from) q->from = day_start(period_first(period));
-    if (!q->has_to) q->to = day_start(period_end(q->has_from ? day_period(instant_day(q->from)) : period));
+    if (!q->has_to)
+        q->to = day_start(period_end(q->has_from ? day_period(instant_day(q->from)) : period));
     if (q->from.us >= q->to.us) return error_set(error, ST_BAD_INPUT, "--from must be before --to");
     return usage_rows(db, q->catalog, &q->now, q->account, q->from, q->to, (UsageWindow)q->window,
                       (UsageGroup)q->group, q->arena, &q->rows, &q->count, error);
@@ -82,7 +84,8 @@ static void to_json(const UsageQuery *q, Buf *out)
     buf_add_char(out, '\n');
 }
 
-// Sizes and VM ids hold no comma, quote or line end; an id that begins with '-' would be a formula to a spreadsheet.
+// Sizes and VM ids hold no comma, quote or line end; an id that begins with '-' would be a formula
+// to a spreadsheet.
 static void to_csv(const UsageQuery *q, Buf *out)
 {
     char text[AMOUNT_TEXT], start[INSTANT_TEXT], end[INSTANT_TEXT];
@@ -93,7 +96,8 @@ static void to_csv(const UsageQuery *q, Buf *out)
         buf_addf(out, "%s,%s,", instant_format(row->start, start), instant_format(row->end, end));
         if (row->size != SIZE_NONE) buf_addf(out, "%s,", q->catalog->size_names[row->size]);
         if (!str_absent(row->vm)) buf_addf(out, "%s%s,", row->vm.p[0] == '-' ? "'" : "", row->vm.p);
-        buf_addf(out, "%" PRId64 ",%" PRId64 ",%s\r\n", row->minutes, row->cm.cm, credits_format(row->cm, text));
+        buf_addf(out, "%" PRId64 ",%" PRId64 ",%s\r\n", row->minutes, row->cm.cm,
+                 credits_format(row->cm, text));
     }
 }
 
@@ -110,8 +114,8 @@ static void to_table(const UsageQuery *q, Buf *out)
                            : str_absent(row->vm)  ? ""
                                                   : row->vm.p;
         amount_group(credits_format(row->cm, text), grouped);
-        buf_addf(out, "%-20s  %-20s  %12" PRId64 "  %16s\n", instant_format(row->start, start), name, row->minutes,
-                 grouped);
+        buf_addf(out, "%-20s  %-20s  %12" PRId64 "  %16s\n", instant_format(row->start, start),
+                 name, row->minutes, grouped);
         minutes += row->minutes;
         cm = cm_add(cm, row->cm);
     }
@@ -122,17 +126,23 @@ static void to_table(const UsageQuery *q, Buf *out)
 
 Status cmd_usage(int argc, char **argv, Error *error)
 {
-    static const Usage usage = {"tally usage", "ACCOUNT",
-                                "Shows an account's minutes and credits; a minute counts where it begins.", 1, 1};
+    static const Usage usage = {
+        "tally usage", "ACCOUNT",
+        "Shows an account's minutes and credits; a minute counts where it begins.", 1, 1};
     OWNED_ARENA Arena *arena = arena_new();
-    UsageQuery q = {.arena = arena, .window = WINDOW_DAY, .group = GROUP_SIZE, .format = FORMAT_TABLE};
+    UsageQuery q = {
+        .arena = arena, .window = WINDOW_DAY, .group = GROUP_SIZE, .format = FORMAT_TABLE};
     const Option options[] = {
-        {"from", OPTION_INSTANT, &q.from, &q.has_from, "TIME", "first instant, or date (default: the current period)"},
+        {"from", OPTION_INSTANT, &q.from, &q.has_from, "TIME",
+         "first instant, or date (default: the current period)"},
         {"to", OPTION_INSTANT, &q.to, &q.has_to, "TIME", "instant after the last, or date"},
-        {"window", OPTION_CHOICE, &q.window, .help = "how time is cut up (default day)", .choices = WINDOWS},
-        {"group-by", OPTION_CHOICE, &q.group, .help = "what else is told apart (default size)", .choices = GROUPS},
+        {"window", OPTION_CHOICE, &q.window, .help = "how time is cut up (default day)",
+         .choices = WINDOWS},
+        {"group-by", OPTION_CHOICE, &q.group, .help = "what else is told apart (default size)",
+         .choices = GROUPS},
         {"format", OPTION_CHOICE, &q.format, .help = "default table", .choices = FORMATS},
-        {"as-of", OPTION_INSTANT, &q.as_of, &q.has_as_of, "TIME", "stands in for the clock and the horizon"},
+        {"as-of", OPTION_INSTANT, &q.as_of, &q.has_as_of, "TIME",
+         "stands in for the clock and the horizon"},
         {0},
     };
     char **arguments;

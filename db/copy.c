@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binary COPY: rows are encoded here and handed over in pieces, so that the server works while we do.
+// Binary COPY: rows are encoded here and handed over in pieces, so that the server works while we
+// do.
 #include "db/internal.h"
 
 #include <arpa/inet.h>
@@ -29,14 +30,16 @@ static void put64(Buf *buf, int64_t value)
 
 Status copy_begin(Copy *copy, Db *db, const char *table_and_columns, Error *error)
 {
-    static const char header[19] = "PGCOPY\n\377\r\n\0"; // then flags and extension length, all zero
+    static const char header[19] =
+        "PGCOPY\n\377\r\n\0"; // then flags and extension length, all zero
     char sql[1024];
     int n = snprintf(sql, sizeof sql, "COPY %s FROM STDIN (FORMAT binary)", table_and_columns);
     ASSERT(n > 0 && (size_t)n < sizeof sql);
     *copy = (Copy){.db = db};
     PGresult *result = PQexec(db->connection, sql);
-    Status status =
-        PQresultStatus(result) == PGRES_COPY_IN ? ST_OK : db_failure(db, result, table_and_columns, error);
+    Status status = PQresultStatus(result) == PGRES_COPY_IN
+                        ? ST_OK
+                        : db_failure(db, result, table_and_columns, error);
     PQclear(result);
     if (status == ST_OK) buf_add(&copy->buf, header, sizeof header);
     return status;
@@ -114,7 +117,8 @@ Status copy_end(Copy *copy, Error *error)
     Status status = hand_over(copy, error);
     buf_free(&copy->buf);
     if (status != ST_OK) return status;
-    if (PQputCopyEnd(copy->db->connection, NULL) != 1) return db_failure(copy->db, NULL, "copy", error);
+    if (PQputCopyEnd(copy->db->connection, NULL) != 1)
+        return db_failure(copy->db, NULL, "copy", error);
     for (PGresult *result; (result = PQgetResult(copy->db->connection)); PQclear(result))
         if (PQresultStatus(result) != PGRES_COMMAND_OK && status == ST_OK)
             status = db_failure(copy->db, result, "copy", error);

@@ -7,16 +7,21 @@
 
 enum { PARAMS_MAX = 64, PAUSE_FIRST_MS = 5, PAUSE_MAX_MS = 1000 };
 
-// Results travel as text, so their form must not depend on the server's or the user's settings. Whoever
-// holds a transaction open without working (a stopped process) is cut off, or its locks would stay.
-static const char SESSION[] = "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';"
-                              "SET client_encoding = 'UTF8'; SET bytea_output = 'hex';"
-                              "SET standard_conforming_strings = on; SET client_min_messages = warning;"
-                              "SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';"
-                              "SET jit = off";
+// Results travel as text, so their form must not depend on the server's or the user's settings.
+// Whoever holds a transaction open without working (a stopped process) is cut off, or its locks
+// would stay.
+static const char SESSION[] =
+    "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';"
+    "SET client_encoding = 'UTF8'; SET bytea_output = 'hex';"
+    "SET standard_conforming_strings = on; SET client_min_messages = warning;"
+    "SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';"
+    "SET jit = off";
 
 // ---- errors ----
-static bool state_is(const char *code, const char *prefix) { return strncmp(code, prefix, strlen(prefix)) == 0; }
+static bool state_is(const char *code, const char *prefix)
+{
+    return strncmp(code, prefix, strlen(prefix)) == 0;
+}
 
 // SQLSTATEs by what the caller can do: the classes are listed in PostgreSQL's appendix A.
 static Status classify(const char *code)
@@ -58,8 +63,11 @@ static Status connect_now(Db *db, Error *error)
     if (!db->connection) return error_set(error, ST_FATAL, "out of memory");
     if (PQstatus(db->connection) != CONNECTION_OK) {
         const char *text = PQerrorMessage(db->connection);
-        error_set(error, ST_RETRY, "cannot connect to PostgreSQL: %.*s", (int)strcspn(text, "\n"), text);
-        error_hint(error, "check --database, TALLY_DATABASE_URL or libpq's PG* variables, and that the server runs");
+        error_set(error, ST_RETRY, "cannot connect to PostgreSQL: %.*s", (int)strcspn(text, "\n"),
+                  text);
+        error_hint(
+            error,
+            "check --database, TALLY_DATABASE_URL or libpq's PG* variables, and that the server runs");
         return ST_RETRY;
     }
     return db_script(db, SESSION, error);
@@ -69,7 +77,8 @@ Status db_open(const char *url, const char *application, Db **out, Error *error)
 {
     if (!url) url = getenv("TALLY_DATABASE_URL");
     if (url && strchr(url, '=') == NULL && strstr(url, "://") == NULL && strchr(url, ' ') == NULL)
-        return error_set(error, ST_BAD_INPUT, "database: \"%s\" is not postgresql://... nor key=value pairs", url);
+        return error_set(error, ST_BAD_INPUT,
+                         "database: \"%s\" is not postgresql://... nor key=value pairs", url);
     Db *db = mem_alloc(sizeof *db);
     db->url = url ? mem_strdup(url) : NULL;
     db->application = mem_strdup(application);
@@ -110,7 +119,8 @@ static Status prepare(Db *db, const Statement *statement, Error *error)
     return ST_OK;
 }
 
-static void point_at(int n, const Str *params, const char *values[static PARAMS_MAX], int lengths[static PARAMS_MAX])
+static void point_at(int n, const Str *params, const char *values[static PARAMS_MAX],
+                     int lengths[static PARAMS_MAX])
 {
     ASSERT(n <= PARAMS_MAX);
     for (int i = 0; i < n; i++) {
@@ -132,7 +142,8 @@ static void terminate(Terminated *t, int n, const Str *params)
     for (int i = 0; i < n; i++) t->params[i] = arena_copy(t->arena, params[i]);
 }
 
-Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows, Error *error)
+Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows,
+                Error *error)
 {
     TRY(prepare(db, statement, error));
     Terminated t;
@@ -153,7 +164,8 @@ Status db_query(Db *db, const Statement *statement, int n, const Str *params, Ro
     return ST_OK;
 }
 
-Status db_run(Db *db, const Statement *statement, int n, const Str *params, int64_t *affected, Error *error)
+Status db_run(Db *db, const Statement *statement, int n, const Str *params, int64_t *affected,
+              Error *error)
 {
     Rows *rows = NULL;
     TRY(db_query(db, statement, n, params, &rows, error));
@@ -178,7 +190,8 @@ static Status drain(Db *db, const char *name, Status status, Error *error)
 {
     for (PGresult *result; (result = PQgetResult(db->connection));) {
         ExecStatusType got = PQresultStatus(result);
-        if (status == ST_OK && got != PGRES_TUPLES_OK && got != PGRES_COMMAND_OK && got != PGRES_SINGLE_TUPLE)
+        if (status == ST_OK && got != PGRES_TUPLES_OK && got != PGRES_COMMAND_OK &&
+            got != PGRES_SINGLE_TUPLE)
             status = db_failure(db, result, name, error);
         PQclear(result);
     }
@@ -193,8 +206,8 @@ static void cancel(Db *db)
     PQfreeCancel(handle);
 }
 
-Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row, void *context,
-                 Error *error)
+Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row,
+                 void *context, Error *error)
 {
     TRY(prepare(db, statement, error));
     Terminated t;
@@ -204,7 +217,8 @@ Status db_stream(Db *db, const Statement *statement, int n, const Str *params, R
     point_at(n, t.params, values, lengths);
     int sent = PQsendQueryPrepared(db->connection, statement->name, n, values, lengths, NULL, 0);
     arena_free(t.arena);
-    if (!sent || !PQsetSingleRowMode(db->connection)) return db_failure(db, NULL, statement->name, error);
+    if (!sent || !PQsetSingleRowMode(db->connection))
+        return db_failure(db, NULL, statement->name, error);
     Status status = ST_OK;
     for (PGresult *result; status == ST_OK && (result = PQgetResult(db->connection));) {
         ExecStatusType got = PQresultStatus(result);
@@ -235,7 +249,10 @@ int64_t rows_int(const Rows *rows, int row, int column)
     return value;
 }
 
-bool rows_bool(const Rows *rows, int row, int column) { return str_is(rows_str(rows, row, column), "t"); }
+bool rows_bool(const Rows *rows, int row, int column)
+{
+    return str_is(rows_str(rows, row, column), "t");
+}
 
 Instant rows_instant(const Rows *rows, int row, int column) // "2026-10-03 12:34:56.789+00"
 {
@@ -326,7 +343,8 @@ static Status run_once(Db *db, const char *begin, DbWork work, void *context, Er
     if (status == ST_OK) {
         // A COMMIT of a transaction that failed within answers ROLLBACK without an error.
         PGresult *result = PQexec(db->connection, "COMMIT");
-        if (PQresultStatus(result) != PGRES_COMMAND_OK) status = db_failure(db, result, "commit", error);
+        if (PQresultStatus(result) != PGRES_COMMAND_OK)
+            status = db_failure(db, result, "commit", error);
         else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
             status = error_set(error, ST_FATAL, "the transaction was rolled back by the server");
         PQclear(result);

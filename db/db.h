@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "base/time.h"
 
-// One statement, from a file ROOM/sql/NAME.sql; the build makes an array of each room's. The text may
-// use $1..$n; parameters are text, cast in the SQL ($1::date).
+// One statement, from a file ROOM/sql/NAME.sql; the build makes an array of each room's. The text
+// may use $1..$n; parameters are text, cast in the SQL ($1::date).
 typedef struct Statement {
     const char *name; // "meter/load_tips"
     const char *text;
@@ -17,9 +17,10 @@ typedef struct Statement {
 typedef struct Db Db;
 typedef struct Rows Rows;
 
-// Opens a connection. `url` may be NULL: then TALLY_DATABASE_URL, else libpq's own variables decide.
-// `application` shows in pg_stat_activity. Time zone UTC, collation-independent text, statement and
-// lock timeouts set. ST_RETRY where the server cannot be reached (yet); ST_BAD_INPUT for a bad URL.
+// Opens a connection. `url` may be NULL: then TALLY_DATABASE_URL, else libpq's own variables
+// decide. `application` shows in pg_stat_activity. Time zone UTC, collation-independent text,
+// statement and lock timeouts set. ST_RETRY where the server cannot be reached (yet); ST_BAD_INPUT
+// for a bad URL.
 Status db_open(const char *url, const char *application, Db **out, Error *error) MUST_USE;
 void db_close(Db *db);
 static inline void db_close_pointer(Db **db) { db_close(*db); }
@@ -29,25 +30,30 @@ bool db_lost(const Db *db);
 Status db_reopen(Db *db, Error *error) MUST_USE;
 
 // ---- statements ----
-// Runs one prepared statement. `params[i].p == NULL` is NULL. Rows (may be NULL where none matter) are
-// owned by the caller. Failures are classified: ST_RETRY (connection, shutdown, serialization failure,
-// deadlock, lock or statement timeout, read-only, disk full: nothing was decided), ST_CONFLICT (unique
-// violation), ST_BAD_INPUT (the server refuses the content: SQLSTATE classes 22, 23, 54), ST_FATAL (rest).
-Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows, Error *error) MUST_USE;
+// Runs one prepared statement. `params[i].p == NULL` is NULL. Rows (may be NULL where none matter)
+// are owned by the caller. Failures are classified: ST_RETRY (connection, shutdown, serialization
+// failure, deadlock, lock or statement timeout, read-only, disk full: nothing was decided),
+// ST_CONFLICT (unique violation), ST_BAD_INPUT (the server refuses the content: SQLSTATE classes
+// 22, 23, 54), ST_FATAL (rest).
+Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows,
+                Error *error) MUST_USE;
 // The same without rows; *affected (may be NULL) is the number of rows that the statement changed.
-Status db_run(Db *db, const Statement *statement, int n, const Str *params, int64_t *affected, Error *error) MUST_USE;
+Status db_run(Db *db, const Statement *statement, int n, const Str *params, int64_t *affected,
+              Error *error) MUST_USE;
 // Several commands at once, not prepared: migrations and BEGIN/COMMIT.
 Status db_script(Db *db, const char *sql, Error *error) MUST_USE;
-// Streams a statement's rows, calling `row` for each in turn; memory does not grow with the result. The
-// first status that is not ST_OK ends it and is returned. No other statement may run on `db` meanwhile.
+// Streams a statement's rows, calling `row` for each in turn; memory does not grow with the result.
+// The first status that is not ST_OK ends it and is returned. No other statement may run on `db`
+// meanwhile.
 typedef Status (*RowFn)(void *context, const Rows *rows, int row, Error *error);
-Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row, void *context,
-                 Error *error) MUST_USE;
+Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row,
+                 void *context, Error *error) MUST_USE;
 
 int rows_count(const Rows *rows);
 bool rows_null(const Rows *rows, int row, int column);
 Str rows_str(const Rows *rows, int row, int column); // absent where NULL; borrowed from rows
-int64_t rows_int(const Rows *rows, int row, int column); // aborts where it is not an integer: our SQL, our bug
+int64_t rows_int(const Rows *rows, int row,
+                 int column); // aborts where it is not an integer: our SQL, our bug
 bool rows_bool(const Rows *rows, int row, int column);
 Instant rows_instant(const Rows *rows, int row, int column); // timestamptz
 Day rows_day(const Rows *rows, int row, int column);         // date
@@ -70,16 +76,16 @@ void array_end(Buf *array);
 // ---- transactions ----
 enum { DB_TRIES_MAX = 10 };
 typedef Status (*DbWork)(Db *db, void *context, Error *error);
-// BEGIN (read committed), work, COMMIT; ROLLBACK where work fails. 40001 and 40P01 are tried again, up
-// to DB_TRIES_MAX times with a growing pause, so `work` must be repeatable. Where the connection breaks during COMMIT
-// the outcome is unknown: ST_RETRY, and the caller looks.
+// BEGIN (read committed), work, COMMIT; ROLLBACK where work fails. 40001 and 40P01 are tried again,
+// up to DB_TRIES_MAX times with a growing pause, so `work` must be repeatable. Where the connection
+// breaks during COMMIT the outcome is unknown: ST_RETRY, and the caller looks.
 Status db_transaction(Db *db, DbWork work, void *context, Error *error) MUST_USE;
 // The same at REPEATABLE READ, read only: one snapshot for several reads.
 Status db_snapshot(Db *db, DbWork work, void *context, Error *error) MUST_USE;
 
 // ---- COPY ----
-// Rows into a table by binary COPY: begin, then for each row copy_row and one copy_* per column, end.
-// Errors surface at copy_end (or earlier, and again there).
+// Rows into a table by binary COPY: begin, then for each row copy_row and one copy_* per column,
+// end. Errors surface at copy_end (or earlier, and again there).
 typedef struct Copy {
     Db *db;
     Buf buf;
@@ -108,8 +114,10 @@ typedef struct Migration {
 } Migration;
 // All migrations, from migrations/*.sql, in order; ends with version 0.
 extern const Migration MIGRATIONS[];
-// Brings the schema up to date under an advisory lock, one transaction per migration; *applied counts
-// them. ST_FATAL where an applied migration's checksum is not the one built in, or the schema is newer.
+// Brings the schema up to date under an advisory lock, one transaction per migration; *applied
+// counts them. ST_FATAL where an applied migration's checksum is not the one built in, or the
+// schema is newer.
 Status db_migrate(Db *db, int *applied, Error *error) MUST_USE;
-// ST_OK where the schema is exactly this binary's; else ST_REFUSED with a message that says what to do.
+// ST_OK where the schema is exactly this binary's; else ST_REFUSED with a message that says what to
+// do.
 Status db_schema_check(Db *db, Error *error) MUST_USE;

@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// Migrations: numbered, forward only, each in a transaction of its own with the row that records it. A session
-// lock keeps two runs apart; the checksum catches a migration that was edited after it was applied.
+// Migrations: numbered, forward only, each in a transaction of its own with the row that records
+// it. A session lock keeps two runs apart; the checksum catches a migration that was edited after
+// it was applied.
 #include "db/db.h"
 
 static const char SETUP[] =
-    "CREATE TABLE IF NOT EXISTS schema_migration (version integer PRIMARY KEY, name text NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS schema_migration"
+    "(version integer PRIMARY KEY, name text NOT NULL,"
     " sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp());"
-    "COMMENT ON TABLE schema_migration IS 'Migrations that have been applied, with the checksum of their text.'";
+    "COMMENT ON TABLE schema_migration IS"
+    " 'Migrations that have been applied, with the checksum of their text.'";
 static const char LOCK[] = "SELECT pg_advisory_lock(8480848084)";
 static const char UNLOCK[] = "SELECT pg_advisory_unlock(8480848084)";
 
-static const Statement EXISTS = {"db/schema_exists", "SELECT to_regclass('schema_migration') IS NOT NULL"};
+static const Statement EXISTS = {"db/schema_exists",
+                                 "SELECT to_regclass('schema_migration') IS NOT NULL"};
 static const Statement APPLIED = {
-    "db/schema_applied", "SELECT version, name, sha256 = sha256(convert_to($2, 'UTF8')) FROM schema_migration"
-                         " WHERE version = $1::integer"};
-static const Statement NEWEST = {"db/schema_newest", "SELECT coalesce(max(version), 0) FROM schema_migration"};
-static const Statement RECORD = {"db/schema_record", "INSERT INTO schema_migration (version, name, sha256)"
-                                                     " VALUES ($1::integer, $2, sha256(convert_to($3, 'UTF8')))"};
+    "db/schema_applied",
+    "SELECT version, name, sha256 = sha256(convert_to($2, 'UTF8')) FROM schema_migration"
+    " WHERE version = $1::integer"};
+static const Statement NEWEST = {"db/schema_newest",
+                                 "SELECT coalesce(max(version), 0) FROM schema_migration"};
+static const Statement RECORD = {"db/schema_record",
+                                 "INSERT INTO schema_migration (version, name, sha256)"
+                                 " VALUES ($1::integer, $2, sha256(convert_to($3, 'UTF8')))"};
 
 static int newest_built_in(void)
 {
@@ -44,8 +51,11 @@ static Status is_applied(Db *db, const Migration *m, bool *applied, Error *error
     TRY(db_query(db, &APPLIED, 2, params, &rows, error));
     *applied = rows_count(rows) > 0;
     if (*applied && !rows_bool(rows, 0, 2)) {
-        error_set(error, ST_FATAL, "migration %s was applied with another text than this binary's", m->name);
-        error_hint(error, "migrations never change once they are released: use the binary that belongs to this database");
+        error_set(error, ST_FATAL, "migration %s was applied with another text than this binary's",
+                  m->name);
+        error_hint(
+            error,
+            "migrations never change once they are released: use the binary that belongs to this database");
         return ST_FATAL;
     }
     return ST_OK;
@@ -66,8 +76,10 @@ static Status migrate_locked(Db *db, int *applied, Error *error)
     int64_t newest = 0;
     TRY(newest_applied(db, &newest, error));
     if (newest > newest_built_in())
-        return error_set(error, ST_FATAL, "the schema is at version %d, newer than this binary's %d: use a newer tally",
-                         (int)newest, newest_built_in());
+        return error_set(
+            error, ST_FATAL,
+            "the schema is at version %d, newer than this binary's %d: use a newer tally",
+            (int)newest, newest_built_in());
     for (const Migration *m = MIGRATIONS; m->version; m++) {
         bool done = false;
         TRY(is_applied(db, m, &done, error));
@@ -95,11 +107,11 @@ Status db_schema_check(Db *db, Error *error)
     TRY(newest_applied(db, &newest, error));
     if (newest == newest_built_in()) return ST_OK;
     if (newest > newest_built_in())
-        error_set(error, ST_REFUSED, "the schema is at version %d, newer than this binary's %d", (int)newest,
-                  newest_built_in());
+        error_set(error, ST_REFUSED, "the schema is at version %d, newer than this binary's %d",
+                  (int)newest, newest_built_in());
     else
-        error_set(error, ST_REFUSED, "the schema is at version %d, this binary needs %d", (int)newest,
-                  newest_built_in());
+        error_set(error, ST_REFUSED, "the schema is at version %d, this binary needs %d",
+                  (int)newest, newest_built_in());
     error_hint(error, newest > newest_built_in() ? "use a newer tally" : "run: tally migrate");
     return ST_REFUSED;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Deciding what a batch's items are, and what they change. See meter/meter.h for the order of steps.
+// Deciding what a batch's items are, and what they change. See meter/meter.h for the order of
+// steps.
 #include "meter/batch.h"
 
 #include "meter/meter_sql.h"
@@ -60,9 +61,11 @@ static void check_against_now(Attempt *a, Instant clock)
         if (!known_has(a->meter->known, event->account))
             condemn(a, item, DEAD_UNKNOWN_ACCOUNT, "there is no account \"%s\"", event->account.p);
         else if (sized && event_size(event, a->catalog) == SIZE_NONE && !str_absent(event->size))
-            condemn(a, item, DEAD_UNKNOWN_SIZE, "there is no size \"%.100s\" on the event's day", event->size.p);
+            condemn(a, item, DEAD_UNKNOWN_SIZE, "there is no size \"%.100s\" on the event's day",
+                    event->size.p);
         else if (sized && event_size(event, a->catalog) == SIZE_NONE)
-            condemn(a, item, DEAD_UNKNOWN_SIZE, "no size holds %lld millicpu and %lld bytes of memory",
+            condemn(a, item, DEAD_UNKNOWN_SIZE,
+                    "no size holds %lld millicpu and %lld bytes of memory",
                     (long long)event->millicpu, (long long)event->memory_bytes);
         else if (event->at.us > clock.us + FUTURE_US)
             condemn(a, item, DEAD_FUTURE, "time %s is more than 5 minutes ahead of the clock, %s",
@@ -93,7 +96,9 @@ static int compare_identities(const void *pa, const void *pb)
 static void compare_with_first(Attempt *a, Item *item, const Event *first)
 {
     if (event_same_content(&item->event, first)) item->repeated = true;
-    else condemn(a, item, DEAD_CONFLICT, "the event with this source and id that was metered first says otherwise");
+    else
+        condemn(a, item, DEAD_CONFLICT,
+                "the event with this source and id that was metered first says otherwise");
 }
 
 static void group_items(Attempt *a)
@@ -107,7 +112,8 @@ static void group_items(Attempt *a)
     for (size_t i = 0; i < n; i++) {
         const Event *event = &sorted[i]->event;
         VmGroup *group = a->groups ? &a->group[a->groups - 1] : NULL;
-        if (!group || !str_equal(group->vm, event->vm) || !str_equal(group->account, event->account)) {
+        if (!group || !str_equal(group->vm, event->vm) ||
+            !str_equal(group->account, event->account)) {
             group = &a->group[a->groups++];
             *group = (VmGroup){.account = event->account, .vm = event->vm, .item = &sorted[i]};
         }
@@ -115,7 +121,8 @@ static void group_items(Attempt *a)
     }
 }
 
-// Among those that are not stored. What stands stored decides about all of its identity, so it was asked before.
+// Among those that are not stored. What stands stored decides about all of its identity, so it was
+// asked before.
 static void find_repeats_within(Attempt *a, VmGroup *group)
 {
     if (group->items < 2) return;
@@ -129,8 +136,7 @@ static void find_repeats_within(Attempt *a, VmGroup *group)
         const Event *event = &sorted[i]->event;
         if (str_equal(event->id, first->id) && str_equal(event->source, first->source))
             compare_with_first(a, sorted[i], first);
-        else
-            first = event;
+        else first = event;
     }
     free(sorted);
 }
@@ -149,7 +155,8 @@ static void gather_added(Attempt *a, VmGroup *group)
     for (size_t i = 0; i < group->items; i++) {
         if (!is_candidate(group->item[i])) continue;
         const Event *event = &group->item[i]->event;
-        if (group->added_count && event->at.us < group->added[group->added_count - 1]->at.us) in_order = false;
+        if (group->added_count && event->at.us < group->added[group->added_count - 1]->at.us)
+            in_order = false;
         group->added[group->added_count++] = event;
     }
     if (!in_order) qsort(group->added, group->added_count, sizeof *group->added, compare_times);
@@ -228,8 +235,8 @@ static void add_cell(void *context, Instant first, int64_t count, SizeNo size)
     cells->cell[cells->count++] = (UsageCell){sink->account, day, size, count * sink->sign};
 }
 
-void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog, Str account, Str vm,
-                 const Run *run, int sign)
+void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog,
+                 Str account, Str vm, const Run *run, int sign)
 {
     CellSink sink = {cells, arena, account, sign, catalog, 0, {0}};
     run_minutes(catalog, run, add_cell, &sink);
@@ -249,11 +256,12 @@ void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *
 
 static bool same_run(const Run *a, const Run *b)
 {
-    if (a->start.us != b->start.us || a->end.us != b->end.us || a->nth != b->nth || a->by != b->by ||
-        a->spans != b->spans || !str_equal(a->name, b->name))
+    if (a->start.us != b->start.us || a->end.us != b->end.us || a->nth != b->nth ||
+        a->by != b->by || a->spans != b->spans || !str_equal(a->name, b->name))
         return false;
     for (int i = 0; i < a->spans; i++)
-        if (a->span[i].from.us != b->span[i].from.us || a->span[i].size != b->span[i].size) return false;
+        if (a->span[i].from.us != b->span[i].from.us || a->span[i].size != b->span[i].size)
+            return false;
     return true;
 }
 
@@ -264,20 +272,24 @@ static int compare_runs(const Run *a, const Run *b)
 }
 
 // Both sides are in order of (start, nth), so one walk finds what differs.
-void attempt_difference(const History *history, const HistoryView *view, RunRows *ended, RunRows *gone,
-                        UsageCells *more, UsageCells *less, Arena *arena)
+void attempt_difference(const History *history, const HistoryView *view, RunRows *ended,
+                        RunRows *gone, UsageCells *more, UsageCells *less, Arena *arena)
 {
     const HistorySide *old = &history->stored, *new = &history->wanted;
     Str account = history->ask->account, vm = history->ask->vm;
     bool same_catalog = view->stored == view->wanted;
     for (size_t i = 0, j = 0; i < old->runs || j < new->runs;) {
-        int order = i == old->runs ? 1 : j == new->runs ? -1 : compare_runs(&old->run[i], &new->run[j]);
+        int order = i == old->runs   ? 1
+                    : j == new->runs ? -1
+                                     : compare_runs(&old->run[i], &new->run[j]);
         if (order == 0 && same_catalog && same_run(&old->run[i], &new->run[j])) {
             i++, j++;
             continue;
         }
-        if (order <= 0) attempt_run(gone, less, arena, view->stored, account, vm, &old->run[i++], -1);
-        if (order >= 0) attempt_run(ended, more, arena, view->wanted, account, vm, &new->run[j++], 1);
+        if (order <= 0)
+            attempt_run(gone, less, arena, view->stored, account, vm, &old->run[i++], -1);
+        if (order >= 0)
+            attempt_run(ended, more, arena, view->wanted, account, vm, &new->run[j++], 1);
     }
 }
 
@@ -289,18 +301,21 @@ typedef struct Short {
 static void short_run_ended(void *context, const Run *run)
 {
     Short *s = context;
-    attempt_run(&s->attempt->ended, &s->attempt->cells, s->attempt->arena, s->attempt->catalog, s->group->account,
-                s->group->vm, run, 1);
+    attempt_run(&s->attempt->ended, &s->attempt->cells, s->attempt->arena, s->attempt->catalog,
+                s->group->account, s->group->vm, run, 1);
 }
 
 static void take_short_way(Attempt *a, VmGroup *group)
 {
     Short context = {a, group};
     for (size_t i = 0, n; i < group->added_count; i += n) {
-        for (n = 1; i + n < group->added_count && group->added[i + n]->at.us == group->added[i]->at.us;) n++;
+        for (n = 1;
+             i + n < group->added_count && group->added[i + n]->at.us == group->added[i]->at.us;)
+            n++;
         group->last_at = group->added[i]->at;
         group->has_last = true;
-        timeline_apply(&group->timeline, a->catalog, group->added + i, n, short_run_ended, &context);
+        timeline_apply(&group->timeline, a->catalog, group->added + i, n, short_run_ended,
+                       &context);
     }
 }
 
@@ -325,7 +340,8 @@ static Status long_way_done(void *context, const History *history, Error *error)
     group->timeline.arena = a->arena;
     group->timeline.name = arena_copy(a->arena, group->timeline.name);
     SizeSpan *span = arena_alloc(a->arena, (size_t)(group->timeline.spans + 1) * sizeof *span);
-    if (group->timeline.spans) memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
+    if (group->timeline.spans)
+        memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
     group->timeline.span = span;
     a->meter->tally.late_vms++;
     return ST_OK;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter/batch: the inside of a Meter, shared by meter/meter.c (gathering, trying again), meter/batch.c (deciding) and
-// meter/write.c (writing). Nothing outside the room includes it.
+// meter/batch: the inside of a Meter, shared by meter/meter.c (gathering, trying again),
+// meter/batch.c (deciding) and meter/write.c (writing). Nothing outside the room includes it.
 #pragma once
 
 #include "meter/history.h"
@@ -12,10 +12,10 @@ typedef struct Item {
     Standpoint at;
     DeadReason decoded; // found while decoding, with its detail
     Str decoded_detail;
-    DeadReason dead;    // found in this try, or the above
+    DeadReason dead; // found in this try, or the above
     Str detail;
     bool repeated;
-    bool rejected;      // PostgreSQL refused it alone: sticks
+    bool rejected; // PostgreSQL refused it alone: sticks
 } Item;
 
 // A VM of the batch, and what becomes of it.
@@ -91,24 +91,29 @@ struct Meter {
     Tally tally;
 };
 
-// meter/batch.c: fills the attempt's dead reasons, groups, runs and cells. Reads the database, writes nothing.
+// meter/batch.c: fills the attempt's dead reasons, groups, runs and cells. Reads the database,
+// writes nothing.
 Status attempt_decide(Attempt *attempt, Error *error) MUST_USE;
 // meter/write.c: writes them.
 Status attempt_write(Attempt *attempt, Error *error) MUST_USE;
 
 // Adds a run that ended (sign 1) or that is not so any more (sign -1).
-void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog, Str account, Str vm,
-                 const Run *run, int sign);
-// The difference between a history's two sides, as rows to add and to remove; their minutes go to `more` in the sizes of
-// the wanted catalogue, and to `less` in those of the stored one (the same list where it is the same catalogue).
-void attempt_difference(const History *history, const HistoryView *view, RunRows *ended, RunRows *gone,
-                        UsageCells *more, UsageCells *less, Arena *arena);
+void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog,
+                 Str account, Str vm, const Run *run, int sign);
+// The difference between a history's two sides, as rows to add and to remove; their minutes go to
+// `more` in the sizes of the wanted catalogue, and to `less` in those of the stored one (the same
+// list where it is the same catalogue).
+void attempt_difference(const History *history, const HistoryView *view, RunRows *ended,
+                        RunRows *gone, UsageCells *more, UsageCells *less, Arena *arena);
 // Writes runs, day totals and VM rows; used by metering and by a rebuild alike.
-Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error) MUST_USE;
+Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error)
+    MUST_USE;
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;
-Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error) MUST_USE;
+Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error)
+    MUST_USE;
 // Loads the rows of those that are not `known`.
-Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena, Error *error) MUST_USE;
+Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena,
+                Error *error) MUST_USE;
 
 // meter/cache.c: VMs as they stood after our last write.
 typedef struct VmCache VmCache;

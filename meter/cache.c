@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// VMs as they stood after our last write, so that most need not be read again. Only a shortcut: a VM that somebody
-// else has written since has another version, the write is refused, and the batch is done again without the
-// cache. Four entries a set, the oldest of a set makes room, so memory does not grow with the VMs ever seen.
+// VMs as they stood after our last write, so that most need not be read again. Only a shortcut: a
+// VM that somebody else has written since has another version, the write is refused, and the batch
+// is done again without the cache. Four entries a set, the oldest of a set makes room, so memory
+// does not grow with the VMs ever seen.
 #include "meter/batch.h"
 
 enum { CACHE_SETS = 1 << 16, CACHE_WAYS = 4 };
@@ -39,9 +40,15 @@ void vm_cache_free(VmCache *cache)
     free(cache);
 }
 
-static uint64_t hash_of(Str account, Str vm) { return str_hash(str_hash(HASH_SEED, account) * 31, vm); }
+static uint64_t hash_of(Str account, Str vm)
+{
+    return str_hash(str_hash(HASH_SEED, account) * 31, vm);
+}
 
-static char *texts_of(Entry *entry) { return entry->bytes + (size_t)entry->spans * sizeof(SizeSpan); }
+static char *texts_of(Entry *entry)
+{
+    return entry->bytes + (size_t)entry->spans * sizeof(SizeSpan);
+}
 
 static Entry **find(VmCache *cache, Str account, Str vm, uint64_t hash)
 {
@@ -49,7 +56,8 @@ static Entry **find(VmCache *cache, Str account, Str vm, uint64_t hash)
     for (int way = 0; way < CACHE_WAYS; way++) {
         Entry *e = set[way];
         if (!e || e->hash != hash) continue;
-        Str account_of = {texts_of(e), (size_t)e->account_n}, vm_of = {account_of.p + account_of.n, (size_t)e->vm_n};
+        Str account_of = {texts_of(e), (size_t)e->account_n},
+            vm_of = {account_of.p + account_of.n, (size_t)e->vm_n};
         if (str_equal(account_of, account) && str_equal(vm_of, vm)) return &set[way];
     }
     return NULL;
@@ -65,8 +73,14 @@ bool vm_cache_get(VmCache *cache, VmGroup *group, Arena *arena)
     group->has_last = e->has_last;
     group->last_at = e->last_at;
     group->pending = e->pending;
-    *t = (Timeline){.arena = arena, .phase = (Phase)e->phase, .started = e->started, .start = e->start,
-                    .nth = e->nth, .watched = e->watched, .proof = e->proof, .spans = e->spans,
+    *t = (Timeline){.arena = arena,
+                    .phase = (Phase)e->phase,
+                    .started = e->started,
+                    .start = e->start,
+                    .nth = e->nth,
+                    .watched = e->watched,
+                    .proof = e->proof,
+                    .spans = e->spans,
                     .span_room = e->spans};
     if (e->name_n >= 0)
         t->name = arena_copy(arena, (Str){texts_of(e) + e->account_n + e->vm_n, (size_t)e->name_n});
@@ -92,11 +106,21 @@ void vm_cache_put(VmCache *cache, const VmGroup *group)
     uint64_t hash = hash_of(group->account, group->vm);
     size_t bytes = (size_t)spans * sizeof(SizeSpan) + group->account.n + group->vm.n + name.n;
     Entry *e = mem_alloc(sizeof *e + bytes);
-    *e = (Entry){.hash = hash, .version = group->version + 1, .last_at = group->last_at, .start = t->start,
-                 .proof = t->proof, .nth = t->nth, .spans = spans, .account_n = (int32_t)group->account.n,
-                 .vm_n = (int32_t)group->vm.n, .name_n = str_absent(name) ? -1 : (int32_t)name.n,
-                 .phase = (uint8_t)t->phase, .has_last = group->has_last, .started = t->started,
-                 .watched = kept && t->watched, .pending = group->pending};
+    *e = (Entry){.hash = hash,
+                 .version = group->version + 1,
+                 .last_at = group->last_at,
+                 .start = t->start,
+                 .proof = t->proof,
+                 .nth = t->nth,
+                 .spans = spans,
+                 .account_n = (int32_t)group->account.n,
+                 .vm_n = (int32_t)group->vm.n,
+                 .name_n = str_absent(name) ? -1 : (int32_t)name.n,
+                 .phase = (uint8_t)t->phase,
+                 .has_last = group->has_last,
+                 .started = t->started,
+                 .watched = kept && t->watched,
+                 .pending = group->pending};
     if (spans) memcpy(e->bytes, t->span, (size_t)spans * sizeof(SizeSpan));
     char *p = texts_of(e);
     memcpy(p, group->account.p, group->account.n);

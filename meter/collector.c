@@ -12,19 +12,19 @@ enum {
     RETRY_DUE_EVERY_MS = 5000,
     SWEEP_EVERY_MS = 10 * 60 * 1000,
     POLL_MS = 50,
-    WAIT_MS = 200,     // between tries while the database or the broker is away
+    WAIT_MS = 200, // between tries while the database or the broker is away
     REJOIN_MS = 1000,
 };
 
 // Our side of an assigned partition, beside its Place.
 typedef struct Reading {
     int topic_index;
-    bool verify;           // the next record must be the one that was metered last
+    bool verify; // the next record must be the one that was metered last
     int64_t last_offset;
     uint64_t last_hash;
-    int64_t last_ms;       // -1: not known
-    int64_t reached;       // everything below was handed out
-    bool has_goal;         // at `goal` the noted time becomes the progress
+    int64_t last_ms; // -1: not known
+    int64_t reached; // everything below was handed out
+    bool has_goal;   // at `goal` the noted time becomes the progress
     int64_t goal;
     Instant noted;
 } Reading;
@@ -38,11 +38,11 @@ typedef struct Collector {
     Reading reading[PLACES_MAX];
     int places;
     int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms, behind;
-    Instant asked_at;      // of the question under way
+    Instant asked_at; // of the question under way
     bool has_start;
-    Instant start;         // --until-caught-up: what stood there then must be metered
-    bool troubled;         // the last notice was of trouble
-    Buf topics;            // as an array
+    Instant start; // --until-caught-up: what stood there then must be metered
+    bool troubled; // the last notice was of trouble
+    Buf topics;    // as an array
 } Collector;
 
 static void notice(const Collector *c, const char *text)
@@ -56,10 +56,12 @@ static uint64_t record_hash(const KafkaRecord *record)
 }
 
 // ---- taking partitions up ----
-static const KafkaWatermark *find_mark(const KafkaWatermarks *marks, const KafkaPartition *partition)
+static const KafkaWatermark *find_mark(const KafkaWatermarks *marks,
+                                       const KafkaPartition *partition)
 {
     for (int i = 0; i < marks->count; i++)
-        if (marks->marks[i].topic_index == partition->topic_index && marks->marks[i].partition == partition->partition)
+        if (marks->marks[i].topic_index == partition->topic_index &&
+            marks->marks[i].partition == partition->partition)
             return &marks->marks[i];
     return NULL;
 }
@@ -68,14 +70,16 @@ static Status gone(const KafkaPartition *partition, int64_t next, const char *wh
 {
     error_set(error, ST_FATAL, "topic %s, partition %d: position %" PRId64 " %s", partition->topic,
               partition->partition, next, why);
-    error_hint(error, "nothing was skipped; if the topic was deleted and made anew, meter it under another name, "
-                      "or from a new database");
+    error_hint(
+        error,
+        "nothing was skipped; if the topic was deleted and made anew, meter it under another name, "
+        "or from a new database");
     return ST_FATAL;
 }
 
 // Where to begin, from the stored position and what the broker has.
-static Status begin_at(KafkaPartition *partition, const KafkaWatermark *mark, const Rows *rows, Place *place,
-                       Reading *reading, Error *error)
+static Status begin_at(KafkaPartition *partition, const KafkaWatermark *mark, const Rows *rows,
+                       Place *place, Reading *reading, Error *error)
 {
     place->epoch = rows_int(rows, 0, 0);
     place->next_offset = rows_int(rows, 0, 1);
@@ -87,14 +91,16 @@ static Status begin_at(KafkaPartition *partition, const KafkaWatermark *mark, co
         return ST_OK;
     }
     if (place->next_offset < mark->low)
-        return gone(partition, place->next_offset, "is gone from the broker: its retention was shorter than our pause",
-                    error);
+        return gone(partition, place->next_offset,
+                    "is gone from the broker: its retention was shorter than our pause", error);
     if (place->next_offset > mark->high)
-        return gone(partition, place->next_offset, "lies behind the topic's end: the topic was made anew", error);
+        return gone(partition, place->next_offset,
+                    "lies behind the topic's end: the topic was made anew", error);
     partition->offset = place->next_offset;
     if (!metered) return ST_OK;
     reading->last_offset = rows_int(rows, 0, 2);
-    if (reading->last_offset < mark->low) return ST_OK; // by now gone, as its time was; what follows is there
+    if (reading->last_offset < mark->low)
+        return ST_OK; // by now gone, as its time was; what follows is there
     reading->verify = true;
     reading->last_hash = (uint64_t)rows_int(rows, 0, 3);
     if (!rows_null(rows, 0, 4)) reading->last_ms = rows_instant(rows, 0, 4).us / 1000;
@@ -108,14 +114,16 @@ static Status assigned(void *context, KafkaPartition *partitions, int count, Err
     Db *db = meter_db(c->meter);
     if (db_lost(db)) TRY(meter_recover(c->meter, error));
     OWNED_KAFKA_WATERMARKS KafkaWatermarks marks = {0};
-    if (count > PLACES_MAX) return error_set(error, ST_FATAL, "%d partitions, more than %d", count, PLACES_MAX);
+    if (count > PLACES_MAX)
+        return error_set(error, ST_FATAL, "%d partitions, more than %d", count, PLACES_MAX);
     // The regular question may be under way; its answer is not wanted any more.
     bool ready = false;
     if (c->asked_at.us) {
         for (int i = 0; i < KAFKA_WATCH_TIMEOUT_MS / 10 && !ready; i++) {
             Error ignored;
             KafkaWatermarks old = {0};
-            if (kafka_watch_answer(c->watch, &ready, &old, &ignored) == ST_OK && ready) kafka_watermarks_free(&old);
+            if (kafka_watch_answer(c->watch, &ready, &old, &ignored) == ST_OK && ready)
+                kafka_watermarks_free(&old);
             if (!ready) clock_sleep_ms(10);
         }
         c->asked_at.us = 0;
@@ -126,14 +134,16 @@ static Status assigned(void *context, KafkaPartition *partitions, int count, Err
         KafkaPartition *partition = &partitions[i];
         const KafkaWatermark *mark = find_mark(&marks, partition);
         if (!mark)
-            return error_set(error, ST_RETRY, "topic %s, partition %d: the broker does not say how far it reaches",
+            return error_set(error, ST_RETRY,
+                             "topic %s, partition %d: the broker does not say how far it reaches",
                              partition->topic, partition->partition);
         OWNED_ROWS Rows *rows = NULL;
         Str params[] = {str(partition->topic), param_int(arena, partition->partition)};
         TRY(db_query(db, &SQL_METER_POSITION_TAKE, 2, params, &rows, error));
         c->place[i] = (Place){.topic = partition->topic, .partition = partition->partition};
         TRY(begin_at(partition, mark, rows, &c->place[i], &c->reading[i], error));
-        TRY(meter_origin_partition(c->meter, partition->topic, partition->partition, &c->place[i].origin, error));
+        TRY(meter_origin_partition(c->meter, partition->topic, partition->partition,
+                                   &c->place[i].origin, error));
     }
     c->places = count;
     meter_places(c->meter, c->place, count);
@@ -153,8 +163,8 @@ static void note_offsets(Collector *c)
     int n = 0;
     for (int p = 0; p < c->places; p++) {
         if (c->reading[p].verify) continue;
-        noted[n++] = (KafkaPartition){c->place[p].topic, c->reading[p].topic_index, c->place[p].partition,
-                                      c->place[p].next_offset};
+        noted[n++] = (KafkaPartition){c->place[p].topic, c->reading[p].topic_index,
+                                      c->place[p].partition, c->place[p].next_offset};
         if (n < 64 && p + 1 < c->places) continue;
         kafka_note_offsets(c->consumer, noted, n);
         n = 0;
@@ -181,7 +191,8 @@ static void lost(void *context, const KafkaPartition *partitions, int count)
 static int find_place(const Collector *c, int topic_index, int32_t partition)
 {
     for (int p = 0; p < c->places; p++)
-        if (c->place[p].partition == partition && c->reading[p].topic_index == topic_index) return p;
+        if (c->place[p].partition == partition && c->reading[p].topic_index == topic_index)
+            return p;
     return -1;
 }
 
@@ -194,7 +205,8 @@ static Status recognise(Collector *c, const KafkaRecord *record, int p, Error *e
     KafkaPartition partition = {record->topic, record->topic_index, record->partition, 0};
     if (!same)
         return gone(&partition, reading->last_offset,
-                    "does not hold the record that was metered last: the topic was made anew", error);
+                    "does not hold the record that was metered last: the topic was made anew",
+                    error);
     reading->verify = false;
     reading->reached = record->offset + 1;
     return ST_OK;
@@ -212,12 +224,16 @@ static Status take_record(Collector *c, const KafkaRecord *record, Error *error)
     }
     int headers = record->headers_count < HEADERS_MAX ? record->headers_count : HEADERS_MAX;
     Header header[HEADERS_MAX];
-    for (int h = 0; h < headers; h++) header[h] = (Header){record->headers[h].name, record->headers[h].value};
+    for (int h = 0; h < headers; h++)
+        header[h] = (Header){record->headers[h].name, record->headers[h].value};
     Message message = {record->key, record->value, headers, header};
     if (meter_pending(c->meter) == 0) c->batch_began_ms = clock_monotonic_ms();
     meter_add(c->meter, &message,
-              &(Standpoint){.origin = c->place[p].origin, .position = record->offset, .place = p,
-                            .record_hash = record_hash(record), .timestamp_ms = record->timestamp_ms});
+              &(Standpoint){.origin = c->place[p].origin,
+                            .position = record->offset,
+                            .place = p,
+                            .record_hash = record_hash(record),
+                            .timestamp_ms = record->timestamp_ms});
     reading->reached = record->offset + 1;
     return ST_OK;
 }
@@ -225,7 +241,8 @@ static Status take_record(Collector *c, const KafkaRecord *record, Error *error)
 // ---- writing, and waiting for the database ----
 static bool stopping(const Collector *c) { return c->config->stop && *c->config->stop; }
 
-// The database is away or unwilling: stop reading, stay in the group, look again until the batch is written.
+// The database is away or unwilling: stop reading, stay in the group, look again until the batch is
+// written.
 static Status wait_and_write(Collector *c, Error *error)
 {
     Status status = ST_RETRY;
@@ -323,7 +340,8 @@ static Status take_answer(Collector *c, Error *error)
         if (p < 0) continue;
         Reading *reading = &c->reading[p];
         if (mark->high > reading->reached) c->behind += mark->high - reading->reached;
-        if (reading->has_goal) continue; // under load the end moves on: the older goal is reached sooner
+        if (reading->has_goal)
+            continue; // under load the end moves on: the older goal is reached sooner
         reading->has_goal = true;
         reading->goal = mark->high;
         reading->noted = asked_at;
@@ -374,7 +392,9 @@ static Status keep_up(Collector *c, bool *done, Error *error)
 static bool goal_reached(const Collector *c)
 {
     for (int p = 0; p < c->places; p++)
-        if (c->reading[p].has_goal && !c->reading[p].verify && c->reading[p].reached >= c->reading[p].goal) return true;
+        if (c->reading[p].has_goal && !c->reading[p].verify &&
+            c->reading[p].reached >= c->reading[p].goal)
+            return true;
     return false;
 }
 
@@ -432,13 +452,15 @@ Status collector_run(Meter *meter, const CollectorConfig *config, Error *error)
     c->config = config;
     c->swept_ms = clock_monotonic_ms();
     array_begin(&c->topics);
-    for (int i = 0; i < config->kafka.topics_count; i++) array_add(&c->topics, str(config->kafka.topics[i]));
+    for (int i = 0; i < config->kafka.topics_count; i++)
+        array_add(&c->topics, str(config->kafka.topics[i]));
     array_end(&c->topics);
     Status status = kafka_watch_new(&config->kafka, false, &c->watch, error);
     while (status == ST_OK) {
         status = run_member(c, error);
         if (status != ST_REFUSED) break;
-        // A partition was taken over while we were not looking. What we had read is the new owner's; join anew.
+        // A partition was taken over while we were not looking. What we had read is the new
+        // owner's; join anew.
         notice(c, error->text);
         clock_sleep_ms(REJOIN_MS);
         status = ST_OK;

@@ -53,7 +53,8 @@ static Message message_from(const Rows *rows, int row, int first, Arena *arena)
 {
     Message message = {.key = unhex(rows_str(rows, row, first), arena),
                        .value = unhex(rows_str(rows, row, first + 1), arena)};
-    if (!rows_null(rows, row, first + 2)) unpack_headers(unhex(rows_str(rows, row, first + 2), arena), arena, &message);
+    if (!rows_null(rows, row, first + 2))
+        unpack_headers(unhex(rows_str(rows, row, first + 2), arena), arena, &message);
     return message;
 }
 
@@ -65,9 +66,10 @@ static int64_t dead_so_far(const Meter *meter)
     return sum;
 }
 
-// Takes pages of (id, origin, position, key, value, headers) in order of id through the meter's door. `params[1]` is the id
-// to go on behind.
-static Status retry_pages(Meter *meter, const Statement *statement, Str params[3], int64_t *metered, Error *error)
+// Takes pages of (id, origin, position, key, value, headers) in order of id through the meter's
+// door. `params[1]` is the id to go on behind.
+static Status retry_pages(Meter *meter, const Statement *statement, Str params[3], int64_t *metered,
+                          Error *error)
 {
     ASSERT(meter_pending(meter) == 0);
     int64_t after = 0, dead_before = dead_so_far(meter), tried = 0;
@@ -82,8 +84,10 @@ static Status retry_pages(Meter *meter, const Statement *statement, Str params[3
             after = rows_int(rows, row, 0);
             Message message = message_from(rows, row, 3, arena);
             meter_add(meter, &message,
-                      &(Standpoint){.origin = (int32_t)rows_int(rows, row, 1), .position = rows_int(rows, row, 2),
-                                    .place = -1, .letter = after});
+                      &(Standpoint){.origin = (int32_t)rows_int(rows, row, 1),
+                                    .position = rows_int(rows, row, 2),
+                                    .place = -1,
+                                    .letter = after});
             tried++;
             if (meter_full(meter)) TRY(meter_flush(meter, error));
         }
@@ -131,7 +135,8 @@ static Status check_ids(Db *db, Str list, Error *error)
     return ST_MISSING;
 }
 
-Status dead_letters_retry(Db *db, const Instant *as_of, const int64_t *ids, size_t n, int64_t *metered, Error *error)
+Status dead_letters_retry(Db *db, const Instant *as_of, const int64_t *ids, size_t n,
+                          int64_t *metered, Error *error)
 {
     OWNED_BUF Buf list = {0};
     Str params[3] = {id_list(ids, n, &list)};
@@ -149,8 +154,8 @@ Status dead_letters_discard(Db *db, const int64_t *ids, size_t n, int64_t *disca
     return db_run(db, &SQL_METER_DEAD_LETTER_DISCARD, 1, &param, discarded, error);
 }
 
-Status dead_letters_list(Db *db, Str state, Str reason, int64_t after, int limit, Arena *arena, DeadLetter **out,
-                         size_t *count, Error *error)
+Status dead_letters_list(Db *db, Str state, Str reason, int64_t after, int limit, Arena *arena,
+                         DeadLetter **out, size_t *count, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
     Str params[] = {state, reason, param_int(arena, after), param_int(arena, limit)};

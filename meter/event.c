@@ -7,9 +7,9 @@
 
 const char *dead_reason_name(DeadReason reason)
 {
-    static const char *const names[DEAD_REASONS] = {"none",            "malformed",    "invalid",
-                                                    "unknown_type",    "unknown_account", "unknown_size",
-                                                    "future",          "conflict",     "rejected"};
+    static const char *const names[DEAD_REASONS] = {
+        "none",         "malformed", "invalid",  "unknown_type", "unknown_account",
+        "unknown_size", "future",    "conflict", "rejected"};
     return names[reason];
 }
 
@@ -33,10 +33,10 @@ static DeadReason PRINTF(3, 4) dead(Decoder *d, DeadReason reason, const char *f
     return reason;
 }
 
-#define CHECK(expression)                                                                                      \
-    do {                                                                                                       \
-        DeadReason check_reason_ = (expression);                                                               \
-        if (check_reason_ != DEAD_NOT) return check_reason_;                                                   \
+#define CHECK(expression)                                                                          \
+    do {                                                                                           \
+        DeadReason check_reason_ = (expression);                                                   \
+        if (check_reason_ != DEAD_NOT) return check_reason_;                                       \
     } while (0)
 
 static DeadReason wrong(Decoder *d, const char *where, const Json *json, const char *expected)
@@ -48,7 +48,8 @@ static DeadReason wrong(Decoder *d, const char *where, const Json *json, const c
 }
 
 // Optional non-empty text (or any text, where `empty` may be).
-static DeadReason take_text(Decoder *d, const Json *object, const char *name, bool empty, bool required, Str *out)
+static DeadReason take_text(Decoder *d, const Json *object, const char *name, bool empty,
+                            bool required, Str *out)
 {
     const Json *json = json_get(object, name);
     Str text;
@@ -59,12 +60,14 @@ static DeadReason take_text(Decoder *d, const Json *object, const char *name, bo
     return DEAD_NOT;
 }
 
-static DeadReason take_positive(Decoder *d, const Json *data, const char *name, int64_t multiple, int64_t *out)
+static DeadReason take_positive(Decoder *d, const Json *data, const char *name, int64_t multiple,
+                                int64_t *out)
 {
     const Json *json = json_get(data, name);
     if (!json) return DEAD_NOT;
     if (!json_integer(json, out) || *out <= 0 || *out % multiple != 0)
-        return wrong(d, name, json, multiple > 1 ? "a positive multiple of 250" : "a positive integer");
+        return wrong(d, name, json,
+                     multiple > 1 ? "a positive multiple of 250" : "a positive integer");
     return DEAD_NOT;
 }
 
@@ -75,7 +78,8 @@ static DeadReason take_size(Decoder *d, const Json *data)
     CHECK(take_positive(d, data, "millicpu", 250, &event->millicpu));
     CHECK(take_positive(d, data, "memory_bytes", 1, &event->memory_bytes));
     if (str_absent(event->size) && (!event->millicpu || !event->memory_bytes))
-        return dead(d, DEAD_INVALID, "size is missing: expected size, or millicpu and memory_bytes");
+        return dead(d, DEAD_INVALID,
+                    "size is missing: expected size, or millicpu and memory_bytes");
     for (size_t i = 0; i < event->size.n; i++) { // the arena's copy is ours to change
         char *c = (char *)event->size.p + i;
         if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
@@ -110,8 +114,7 @@ static DeadReason take_data(Decoder *d, const Json *data)
     case EVENT_RESIZED:
         CHECK(take_size(d, data));
         return take_text(d, data, "run", false, false, &event->run);
-    case EVENT_HEARTBEAT:
-        return take_text(d, data, "run", false, false, &event->run);
+    case EVENT_HEARTBEAT: return take_text(d, data, "run", false, false, &event->run);
     case EVENT_HIBERNATED:
     case EVENT_STOPPED:
         CHECK(take_text(d, data, "reason", true, false, &event->reason));
@@ -120,8 +123,7 @@ static DeadReason take_data(Decoder *d, const Json *data)
         CHECK(take_text(d, data, "source", false, true, &event->target_source));
         return take_text(d, data, "id", false, true, &event->target_id);
     case EVENT_NOT_METERED:
-    case EVENT_UNKNOWN:
-        break;
+    case EVENT_UNKNOWN: break;
     }
     return DEAD_NOT;
 }
@@ -132,13 +134,15 @@ static EventType type_of(Str type)
     static const struct {
         const char *name;
         EventType type;
-    } types[] = {{"vm.started", EVENT_STARTED},        {"vm.resized", EVENT_RESIZED},
-                 {"vm.heartbeat", EVENT_HEARTBEAT},    {"vm.hibernated", EVENT_HIBERNATED},
-                 {"vm.stopped", EVENT_STOPPED},        {"vm.retracted", EVENT_RETRACTED},
-                 {"vm.created", EVENT_NOT_METERED},    {"vm.deleted", EVENT_NOT_METERED},
-                 {"vm.forked", EVENT_NOT_METERED},     {"vm.snapshotted", EVENT_NOT_METERED}};
+    } types[] = {{"vm.started", EVENT_STARTED},     {"vm.resized", EVENT_RESIZED},
+                 {"vm.heartbeat", EVENT_HEARTBEAT}, {"vm.hibernated", EVENT_HIBERNATED},
+                 {"vm.stopped", EVENT_STOPPED},     {"vm.retracted", EVENT_RETRACTED},
+                 {"vm.created", EVENT_NOT_METERED}, {"vm.deleted", EVENT_NOT_METERED},
+                 {"vm.forked", EVENT_NOT_METERED},  {"vm.snapshotted", EVENT_NOT_METERED}};
     size_t digits = 0;
-    while (digits < type.n && type.p[type.n - 1 - digits] >= '0' && type.p[type.n - 1 - digits] <= '9') digits++;
+    while (digits < type.n && type.p[type.n - 1 - digits] >= '0' &&
+           type.p[type.n - 1 - digits] <= '9')
+        digits++;
     if (digits > 0 && type.n >= digits + 2 && memcmp(type.p + type.n - digits - 2, ".v", 2) == 0)
         type.n -= digits + 2;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -167,11 +171,14 @@ static DeadReason take_envelope(Decoder *d, const Envelope *envelope)
         if (required[i].value.n == 0)
             return dead(d, DEAD_INVALID, "%s is missing or empty", required[i].name);
     if (!str_is(envelope->specversion, "1.0"))
-        return dead(d, DEAD_INVALID, "specversion is \"%.20s\": expected \"1.0\"", envelope->specversion.p);
+        return dead(d, DEAD_INVALID, "specversion is \"%.20s\": expected \"1.0\"",
+                    envelope->specversion.p);
     if (!str_is_id(envelope->subject))
-        return dead(d, DEAD_INVALID, "subject is \"%.80s\": expected 1-64 of A-Z a-z 0-9 . _ : -", envelope->subject.p);
+        return dead(d, DEAD_INVALID, "subject is \"%.80s\": expected 1-64 of A-Z a-z 0-9 . _ : -",
+                    envelope->subject.p);
     if (!instant_parse(envelope->time, &event->at))
-        return dead(d, DEAD_INVALID, "time is \"%.80s\": expected RFC 3339 with seconds and zone, years 2000-2199",
+        return dead(d, DEAD_INVALID,
+                    "time is \"%.80s\": expected RFC 3339 with seconds and zone, years 2000-2199",
                     envelope->time.p);
     if (!str_absent(envelope->sequence) && envelope->sequence.n == 0)
         return dead(d, DEAD_INVALID, "sequence is empty");
@@ -194,8 +201,9 @@ static DeadReason take_event(Decoder *d, const Envelope *envelope, const Json *d
     d->event->account = arena_copy(d->arena, id);
     CHECK(take_data(d, data));
     if (d->event->type == EVENT_UNKNOWN)
-        return dead(d, DEAD_UNKNOWN_TYPE, "type \"%.200s\" is not one of vm.started, vm.resized, vm.heartbeat, "
-                                          "vm.hibernated, vm.stopped, vm.retracted, vm.created, ...",
+        return dead(d, DEAD_UNKNOWN_TYPE,
+                    "type \"%.200s\" is not one of vm.started, vm.resized, vm.heartbeat, "
+                    "vm.hibernated, vm.stopped, vm.retracted, vm.created, ...",
                     envelope->type.p);
     return DEAD_NOT;
 }
@@ -234,15 +242,16 @@ static DeadReason decode_binary(Decoder *d, const Message *message, const Json *
             if (!str_absent(*members[i].out))
                 return dead(d, DEAD_MALFORMED, "the header %s stands twice", members[i].name);
             if (!str_is_utf8(header.value) || memchr(header.value.p, 0, header.value.n))
-                return dead(d, DEAD_MALFORMED, "the header %s is not UTF-8, or has a NUL", members[i].name);
+                return dead(d, DEAD_MALFORMED, "the header %s is not UTF-8, or has a NUL",
+                            members[i].name);
             *members[i].out = arena_copy(d->arena, header.value);
         }
     }
     return take_event(d, &envelope, data);
 }
 
-// The Kafka binding's rule: a content-type that begins with application/cloudevents is structured mode, any
-// other is binary; without the header, structured.
+// The Kafka binding's rule: a content-type that begins with application/cloudevents is structured
+// mode, any other is binary; without the header, structured.
 static bool is_binary(const Message *message)
 {
     static const char structured[] = "application/cloudevents";
@@ -281,8 +290,9 @@ SizeNo event_size(const Event *event, const Catalog *catalog)
 bool event_same_content(const Event *a, const Event *b)
 {
     return a->type == b->type && a->bootup == b->bootup && a->at.us == b->at.us &&
-           str_equal(a->sequence, b->sequence) && str_equal(a->size, b->size) && a->millicpu == b->millicpu &&
-           a->memory_bytes == b->memory_bytes && str_equal(a->run, b->run) &&
-           str_equal(a->reservation, b->reservation) && str_equal(a->reason, b->reason) &&
-           str_equal(a->target_source, b->target_source) && str_equal(a->target_id, b->target_id);
+           str_equal(a->sequence, b->sequence) && str_equal(a->size, b->size) &&
+           a->millicpu == b->millicpu && a->memory_bytes == b->memory_bytes &&
+           str_equal(a->run, b->run) && str_equal(a->reservation, b->reservation) &&
+           str_equal(a->reason, b->reason) && str_equal(a->target_source, b->target_source) &&
+           str_equal(a->target_id, b->target_id);
 }

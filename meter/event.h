@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter/event: bytes become events. Decoding is pure: a message in, an event or the reason why not out.
-// Knows CloudEvents in structured and binary mode, and the vm.* types; never Kafka or the database.
+// meter/event: bytes become events. Decoding is pure: a message in, an event or the reason why not
+// out. Knows CloudEvents in structured and binary mode, and the vm.* types; never Kafka or the
+// database.
 #pragma once
 
 #include "base/json.h"
@@ -18,7 +19,12 @@ typedef enum EventType {
     EVENT_UNKNOWN,
 } EventType;
 
-typedef enum Bootup { BOOTUP_CLEAN = 0, BOOTUP_FORK = 1, BOOTUP_RESUME = 2, BOOTUP_RUNNING = 3 } Bootup;
+typedef enum Bootup {
+    BOOTUP_CLEAN = 0,
+    BOOTUP_FORK = 1,
+    BOOTUP_RESUME = 2,
+    BOOTUP_RUNNING = 3
+} Bootup;
 
 // Why a message cannot be metered; of several reasons the first in this order counts.
 typedef enum DeadReason {
@@ -55,7 +61,7 @@ typedef struct Event {
     Bootup bootup;
     Instant at;
     Str sequence;
-    Str size; // lower case
+    Str size;                       // lower case
     int64_t millicpu, memory_bytes; // 0: absent
     Str run, reservation, reason;
     Str target_source, target_id; // retracted
@@ -63,12 +69,14 @@ typedef struct Event {
     int64_t position;
 } Event;
 
-// Decodes and checks what can be checked without catalogue, accounts and clock: malformed, invalid, unknown_type. DEAD_NOT:
-// *out is an event (perhaps EVENT_NOT_METERED). Else *detail says which field, and what was expected; as much of *out as was
-// understood is filled. Everything lives in `arena`.
+// Decodes and checks what can be checked without catalogue, accounts and clock: malformed, invalid,
+// unknown_type. DEAD_NOT: *out is an event (perhaps EVENT_NOT_METERED). Else *detail says which
+// field, and what was expected; as much of *out as was understood is filled. Everything lives in
+// `arena`.
 DeadReason event_decode(const Message *message, Arena *arena, Event *out, Str *detail);
 
-// The size that a started or resized event names, in the catalogue version in force at its time; SIZE_NONE where there is none.
+// The size that a started or resized event names, in the catalogue version in force at its time;
+// SIZE_NONE where there is none.
 SizeNo event_size(const Event *event, const Catalog *catalog);
 // Whether two events of one identity say the same.
 bool event_same_content(const Event *a, const Event *b);

@@ -19,7 +19,8 @@ static Status open_lines(const char *path, Lines *lines, int64_t *bytes_all, Err
     bool standard = strcmp(path, "-") == 0;
     lines->file = standard ? stdin : fopen(path, "rb");
     struct stat info;
-    if (!lines->file) return error_set(error, ST_BAD_INPUT, "cannot read %s: %s", path, strerror(errno));
+    if (!lines->file)
+        return error_set(error, ST_BAD_INPUT, "cannot read %s: %s", path, strerror(errno));
     if (fstat(fileno(lines->file), &info) == 0) {
         if (S_ISDIR(info.st_mode)) {
             if (!standard) fclose(lines->file);
@@ -44,9 +45,11 @@ static Status next_line(Lines *lines, Str *line, bool *more, Error *error)
         lines->text[n++] = (char)c;
     }
     funlockfile(lines->file);
-    if (ferror(lines->file)) return error_set(error, ST_BAD_INPUT, "reading failed: %s", strerror(errno));
+    if (ferror(lines->file))
+        return error_set(error, ST_BAD_INPUT, "reading failed: %s", strerror(errno));
     if (n > LINE_BYTES_MAX)
-        return error_set(error, ST_BAD_INPUT, "a line of more than %d MiB is no event", LINE_BYTES_MAX / 1024 / 1024);
+        return error_set(error, ST_BAD_INPUT, "a line of more than %d MiB is no event",
+                         LINE_BYTES_MAX / 1024 / 1024);
     lines->done += n + (c == '\n');
     *more = c != EOF || n > 0;
     *line = (Str){n ? lines->text : "", n};
@@ -65,7 +68,9 @@ static Status flush(Meter *meter, const FileConfig *config, Error *error)
 {
     Status status = meter_flush(meter, error);
     if (status == ST_RETRY && config->notice) config->notice(error->text);
-    for (int tries = 0; status == ST_RETRY && tries < FLUSH_TRIES_MAX && !(config->stop && *config->stop); tries++) {
+    for (int tries = 0;
+         status == ST_RETRY && tries < FLUSH_TRIES_MAX && !(config->stop && *config->stop);
+         tries++) {
         clock_sleep_ms(FLUSH_WAIT_MS);
         status = meter_recover(meter, error);
         if (status == ST_OK) status = meter_flush(meter, error);
@@ -73,7 +78,8 @@ static Status flush(Meter *meter, const FileConfig *config, Error *error)
     return status;
 }
 
-static Status meter_lines(Meter *meter, const FileConfig *config, Lines *lines, int64_t bytes_all, Error *error)
+static Status meter_lines(Meter *meter, const FileConfig *config, Lines *lines, int64_t bytes_all,
+                          Error *error)
 {
     int32_t origin;
     TRY(meter_origin_file(meter, config->path, &origin, error));
@@ -85,12 +91,15 @@ static Status meter_lines(Meter *meter, const FileConfig *config, Lines *lines, 
         if (!more) return flush(meter, config, error);
         if (!is_blank(line))
             meter_add(meter, &(Message){.value = line},
-                      &(Standpoint){.origin = origin, .position = number, .place = -1, .timestamp_ms = -1});
+                      &(Standpoint){
+                          .origin = origin, .position = number, .place = -1, .timestamp_ms = -1});
         if (meter_full(meter)) TRY(flush(meter, config, error));
-        if (config->tick && number % TICK_EVERY_LINES == 0) config->tick(meter, (int64_t)lines->done, bytes_all);
+        if (config->tick && number % TICK_EVERY_LINES == 0)
+            config->tick(meter, (int64_t)lines->done, bytes_all);
     }
     TRY(flush(meter, config, error));
-    return error_set(error, ST_FATAL, "stopped before the end of %s; what was metered stays, run it again to go on",
+    return error_set(error, ST_FATAL,
+                     "stopped before the end of %s; what was metered stays, run it again to go on",
                      config->path);
 }
 

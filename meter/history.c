@@ -3,7 +3,8 @@
 
 #include "meter/meter_sql.h"
 
-// A retraction's target. `stored`: the retraction is stored, so both sides know it; else only the wanted one.
+// A retraction's target. `stored`: the retraction is stored, so both sides know it; else only the
+// wanted one.
 typedef struct Target {
     Str account, vm, source, id;
     bool stored, found;
@@ -97,8 +98,10 @@ static void group_add(Group *group, const Event *event)
 static void flush_group(Reader *r)
 {
     History *h = &r->history;
-    timeline_apply(&h->stored.timeline, r->view->stored, r->stored.event, r->stored.count, keep_run, &h->stored);
-    timeline_apply(&h->wanted.timeline, r->view->wanted, r->wanted.event, r->wanted.count, keep_run, &h->wanted);
+    timeline_apply(&h->stored.timeline, r->view->stored, r->stored.event, r->stored.count, keep_run,
+                   &h->stored);
+    timeline_apply(&h->wanted.timeline, r->view->wanted, r->wanted.event, r->wanted.count, keep_run,
+                   &h->wanted);
     r->stored.count = r->wanted.count = 0;
     arena_reset(r->group_arena);
 }
@@ -108,7 +111,8 @@ static void look_up_retraction(Reader *r, const Event *event, bool *stored, bool
 {
     *stored = *wanted = false;
     Target key = {event->account, event->vm, event->source, event->id, false, false};
-    Target *found = r->targets ? bsearch(&key, r->target, r->targets, sizeof key, compare_targets) : NULL;
+    Target *found = r->targets ? bsearch(&key, r->target, r->targets, sizeof key, compare_targets)
+                               : NULL;
     if (!found) return;
     while (found > r->target && compare_targets(found - 1, &key) == 0) found--;
     for (; found < r->target + r->targets && compare_targets(found, &key) == 0; found++) {
@@ -169,7 +173,8 @@ static Status finish_vm(Reader *r, Error *error)
     const HistoryAsk *ask = &r->asks[r->at];
     for (size_t i = 0; i < r->targets; i++) {
         const Target *t = &r->target[i];
-        if (!t->found && str_equal(t->vm, ask->vm) && str_equal(t->account, ask->account)) r->history.pending = true;
+        if (!t->found && str_equal(t->vm, ask->vm) && str_equal(t->account, ask->account))
+            r->history.pending = true;
     }
     Status status = r->each(r->context, &r->history, error);
     r->begun = false;
@@ -203,22 +208,26 @@ static Status load_targets(Reader *r, Db *db, const Str params[2], Arena *arena,
     for (size_t i = 0; i < r->n; i++) room += r->asks[i].added_count;
     r->target = arena_alloc(arena, room * sizeof *r->target);
     for (int row = 0; row < rows_count(rows); row++)
-        r->target[r->targets++] = (Target){
-            arena_copy(arena, rows_str(rows, row, 0)), arena_copy(arena, rows_str(rows, row, 1)),
-            arena_copy(arena, rows_str(rows, row, 2)), arena_copy(arena, rows_str(rows, row, 3)), true, false};
+        r->target[r->targets++] = (Target){arena_copy(arena, rows_str(rows, row, 0)),
+                                           arena_copy(arena, rows_str(rows, row, 1)),
+                                           arena_copy(arena, rows_str(rows, row, 2)),
+                                           arena_copy(arena, rows_str(rows, row, 3)),
+                                           true,
+                                           false};
     for (size_t i = 0; i < r->n; i++)
         for (size_t j = 0; j < r->asks[i].added_count; j++) {
             const Event *event = r->asks[i].added[j];
             if (event->type == EVENT_RETRACTED)
-                r->target[r->targets++] =
-                    (Target){event->account, event->vm, event->target_source, event->target_id, false, false};
+                r->target[r->targets++] = (Target){
+                    event->account,   event->vm, event->target_source,
+                    event->target_id, false,     false};
         }
     if (r->targets) qsort(r->target, r->targets, sizeof *r->target, compare_targets);
     return ST_OK;
 }
 
-Status history_read(Db *db, const HistoryView *view, const HistoryAsk *asks, size_t n, HistoryFn each,
-                    void *context, Error *error)
+Status history_read(Db *db, const HistoryView *view, const HistoryAsk *asks, size_t n,
+                    HistoryFn each, void *context, Error *error)
 {
     if (n == 0) return ST_OK;
     OWNED_ARENA Arena *arena = arena_new();

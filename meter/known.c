@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ids of accounts that exist. They never go away, so what is in the set stays true; when it is full, it starts anew.
+// Ids of accounts that exist. They never go away, so what is in the set stays true; when it is
+// full, it starts anew.
 #include "meter/batch.h"
 
 enum { KNOWN_SLOTS = 1 << 19 }; // open addressing, less than half full
@@ -33,7 +34,10 @@ static size_t find(const Known *known, Str account)
     return at;
 }
 
-bool known_has(const Known *known, Str account) { return known->slot[find(known, account)].p != NULL; }
+bool known_has(const Known *known, Str account)
+{
+    return known->slot[find(known, account)].p != NULL;
+}
 
 void known_add(Known *known, Str account)
 {

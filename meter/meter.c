@@ -6,8 +6,8 @@
 #include "meter/batch.h"
 #include "meter/meter_sql.h"
 
-// The planner would now and then read a whole table for a small batch, when its statistics are young; all
-// our look-ups are by key.
+// The planner would now and then read a whole table for a small batch, when its statistics are
+// young; all our look-ups are by key.
 static const char SESSION[] =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET statement_timeout = '120s';"
@@ -62,7 +62,8 @@ Status meter_origin_file(Meter *meter, const char *file, int32_t *origin, Error 
     return find_origin(meter, (Str[]){{0}, {0}, str(file)}, origin, error);
 }
 
-Status meter_origin_partition(Meter *meter, const char *topic, int32_t partition, int32_t *origin, Error *error)
+Status meter_origin_partition(Meter *meter, const char *topic, int32_t partition, int32_t *origin,
+                              Error *error)
 {
     OWNED_ARENA Arena *arena = arena_new();
     return find_origin(meter, (Str[]){str(topic), param_int(arena, partition), {0}}, origin, error);
@@ -104,8 +105,8 @@ void meter_add(Meter *meter, const Message *message, const Standpoint *at)
     for (int h = 0; h < message->headers; h++)
         headers[h] = (Header){arena_copy(meter->arena, message->header[h].name),
                               arena_copy(meter->arena, message->header[h].value)};
-    item->message = (Message){arena_copy(meter->arena, message->key), arena_copy(meter->arena, message->value),
-                              message->headers, headers};
+    item->message = (Message){arena_copy(meter->arena, message->key),
+                              arena_copy(meter->arena, message->value), message->headers, headers};
     item->decoded = event_decode(&item->message, meter->arena, &item->event, &item->decoded_detail);
     item->event.origin = at->origin;
     item->event.position = at->position;
@@ -132,9 +133,11 @@ Status meter_sweep(Meter *meter, Error *error)
     OWNED_ARENA Arena *arena = arena_new();
     Instant clock;
     TRY(meter_clock(meter, &clock, error));
-    Str params[] = {param_instant(arena, instant_add_us(clock, -SWEEP_IDLE_US)), param_int(arena, SWEEP_MAX)};
+    Str params[] = {param_instant(arena, instant_add_us(clock, -SWEEP_IDLE_US)),
+                    param_int(arena, SWEEP_MAX)};
     int64_t swept = SWEEP_MAX;
-    while (swept == SWEEP_MAX) TRY(db_run(meter->db, &SQL_METER_VM_UNLIST, 2, params, &swept, error));
+    while (swept == SWEEP_MAX)
+        TRY(db_run(meter->db, &SQL_METER_VM_UNLIST, 2, params, &swept, error));
     return ST_OK;
 }
 
@@ -152,8 +155,13 @@ static Status attempt_work(Db *db, void *context, Error *error)
         TRY(catalog_load(db, &meter->catalog, error));
     }
     arena_reset(a->arena);
-    *a = (Attempt){.meter = meter, .catalog = meter->catalog, .arena = a->arena, .item = a->item,
-                   .count = a->count, .careful = a->careful, .last = a->last};
+    *a = (Attempt){.meter = meter,
+                   .catalog = meter->catalog,
+                   .arena = a->arena,
+                   .item = a->item,
+                   .count = a->count,
+                   .careful = a->careful,
+                   .last = a->last};
     TRY(attempt_decide(a, error));
     return attempt_write(a, error);
 }
@@ -175,14 +183,19 @@ static void count_up(const Attempt *a)
 static void move_places(Meter *meter, const Item *item, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (item[i].at.place >= 0) meter->place[item[i].at.place].next_offset = item[i].at.position + 1;
+        if (item[i].at.place >= 0)
+            meter->place[item[i].at.place].next_offset = item[i].at.position + 1;
 }
 
 // Writes items [first, first + count), halving where PostgreSQL refuses the content of one.
 static Status write_items(Meter *meter, size_t first, size_t count, Error *error)
 {
     OWNED_ARENA Arena *arena = arena_new();
-    Attempt a = {.meter = meter, .arena = arena, .item = meter->item + first, .count = count,
+    Item *item = meter->item ? meter->item + first : NULL; // progress alone has no items
+    Attempt a = {.meter = meter,
+                 .arena = arena,
+                 .item = item,
+                 .count = count,
                  .last = first + count == meter->items};
     Status status = ST_CONFLICT;
     for (int tries = 0; tries < BATCH_TRIES_MAX && status == ST_CONFLICT; tries++) {
@@ -202,7 +215,6 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
     if (status == ST_CONFLICT) return error->status = ST_RETRY;
     if (status != ST_BAD_INPUT) return status;
     if (count == 1) {
-        Item *item = a.item;
         if (item->rejected) return error->status = ST_FATAL; // even its dead letter is refused
         item->rejected = true;
         item->detail = arena_copy(meter->arena, str(error->text));
@@ -224,7 +236,8 @@ Status meter_flush(Meter *meter, Error *error)
     if (meter->items == 0 && !has_progress(meter)) return ST_OK;
     Status status = write_items(meter, 0, meter->items, error);
     if (status == ST_RETRY) {
-        meter->unknown = true; // the connection may have broken after the commit, or after half a batch
+        meter->unknown =
+            true; // the connection may have broken after the commit, or after half a batch
         return status;
     }
     meter_drop(meter);
@@ -232,8 +245,8 @@ Status meter_flush(Meter *meter, Error *error)
 }
 
 // What was written moved its positions with it, so these tell:
-// items that lie below their partition's stored position are written. Files need no such care: doing their items again
-// finds them repeated.
+// items that lie below their partition's stored position are written. Files need no such care:
+// doing their items again finds them repeated.
 static Status drop_written(Meter *meter, Error *error)
 {
     OWNED_BUF Buf topics = {0}, partitions = {0};
@@ -246,8 +259,8 @@ static Status drop_written(Meter *meter, Error *error)
     array_end(&topics);
     array_end(&partitions);
     OWNED_ROWS Rows *rows = NULL;
-    TRY(db_query(meter->db, &SQL_METER_POSITION_READ, 2, (Str[]){buf_str(&topics), buf_str(&partitions)}, &rows,
-                 error));
+    TRY(db_query(meter->db, &SQL_METER_POSITION_READ, 2,
+                 (Str[]){buf_str(&topics), buf_str(&partitions)}, &rows, error));
     for (int row = 0; row < rows_count(rows); row++) {
         Place *place = &meter->place[rows_int(rows, row, 0) - 1];
         if (rows_int(rows, row, 1) == place->epoch) place->next_offset = rows_int(rows, row, 2);
@@ -255,7 +268,8 @@ static Status drop_written(Meter *meter, Error *error)
     size_t kept = 0;
     for (size_t i = 0; i < meter->items; i++) {
         const Item *item = &meter->item[i];
-        bool written = item->at.place >= 0 && item->at.position < meter->place[item->at.place].next_offset;
+        bool written = item->at.place >= 0 &&
+                       item->at.position < meter->place[item->at.place].next_offset;
         if (!written) meter->item[kept++] = *item;
     }
     meter->items = kept;

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter: events to minutes. The Meter takes messages, gathers them in a batch and writes what they mean in one
-// transaction: events, VMs, runs, day totals, dead letters and, for Kafka, the position. May touch db/,
-// catalog/ and (meter/collector.c alone) kafka/; must never know prices' use, invoices or HTTP.
+// meter: events to minutes. The Meter takes messages, gathers them in a batch and writes what they
+// mean in one transaction: events, VMs, runs, day totals, dead letters and, for Kafka, the
+// position. May touch db/, catalog/ and (meter/collector.c alone) kafka/; must never know prices'
+// use, invoices or HTTP.
 //
 // A batch, in order:
 //   1. decode each message as it is added (pure, meter/event)
 //   2. BEGIN; the catalogue is held FOR SHARE, so that it cannot change underneath
 //   3. sort by VM; drop repeats within the batch; load the VMs' rows
-//   4. a VM whose events are all later than its last takes the short way: its timeline goes on. Any other: stored
-//      identities are looked up, and where something new is left, its history is read back and folded twice
-//   5. COPY events and runs; write the VMs' rows, each guarded by its version; add to the day totals
+//   4. a VM whose events are all later than its last takes the short way: its timeline goes on. Any
+//   other: stored
+//      identities are looked up, and where something new is left, its history is read back and
+//      folded twice
+//   5. COPY events and runs; write the VMs' rows, each guarded by its version; add to the day
+//   totals
 //   6. move the positions, guarded by our epochs; COMMIT
-// Two collectors that touch one VM meet in step 5: the version of the slower one no longer fits, nothing of its batch
-// is written, and it starts over from what is stored now. An identity that is stored already shows as a unique
-// violation of step 5's COPY where step 4 had no reason to look: then the batch is done again with care, all
-// identities looked up. What PostgreSQL refuses by content is found by halving the batch, and is a dead letter.
+// Two collectors that touch one VM meet in step 5: the version of the slower one no longer fits,
+// nothing of its batch is written, and it starts over from what is stored now. An identity that is
+// stored already shows as a unique violation of step 5's COPY where step 4 had no reason to look:
+// then the batch is done again with care, all identities looked up. What PostgreSQL refuses by
+// content is found by halving the batch, and is a dead letter.
 #pragma once
 
 #include "db/db.h"
@@ -25,9 +30,9 @@ enum {
     BATCH_EVENTS_MAX = 50000,
     BATCH_BYTES_MAX = 48 * 1024 * 1024, // of messages, decoded and raw
     BATCH_TRIES_MAX = 20,
-    PLACES_MAX = 4096,                  // partitions of one collector
-    KNOWN_ACCOUNTS_MAX = 200000,        // ids kept; accounts never go away
-    SWEEP_MAX = 20000,                  // VMs per statement
+    PLACES_MAX = 4096,           // partitions of one collector
+    KNOWN_ACCOUNTS_MAX = 200000, // ids kept; accounts never go away
+    SWEEP_MAX = 20000,           // VMs per statement
 };
 
 // A partition that this process meters, and how far it has come.
@@ -36,8 +41,8 @@ typedef struct Place {
     int32_t partition;
     int32_t origin;
     int64_t epoch;
-    int64_t next_offset;   // as committed in PostgreSQL
-    bool has_progress;     // a progress to write with the next move
+    int64_t next_offset; // as committed in PostgreSQL
+    bool has_progress;   // a progress to write with the next move
     Instant progress;
 } Place;
 
@@ -52,7 +57,8 @@ typedef struct Tally {
 typedef struct Meter Meter;
 
 // `as_of` may be NULL. `batch_events_max` 0: BATCH_EVENTS_MAX.
-Status meter_new(Db *db, const Instant *as_of, int64_t batch_events_max, Meter **out, Error *error) MUST_USE;
+Status meter_new(Db *db, const Instant *as_of, int64_t batch_events_max, Meter **out, Error *error)
+    MUST_USE;
 void meter_free(Meter *meter);
 static inline void meter_free_pointer(Meter **meter) { meter_free(*meter); }
 #define OWNED_METER __attribute__((cleanup(meter_free_pointer)))
@@ -61,7 +67,8 @@ static inline void meter_free_pointer(Meter **meter) { meter_free(*meter); }
 Status meter_origin_file(Meter *meter, const char *file, int32_t *origin, Error *error) MUST_USE;
 Status meter_origin_partition(Meter *meter, const char *topic, int32_t partition, int32_t *origin,
                               Error *error) MUST_USE;
-// The partitions that records come from; replaces those before. The batch must be empty. Borrowed until replaced.
+// The partitions that records come from; replaces those before. The batch must be empty. Borrowed
+// until replaced.
 void meter_places(Meter *meter, Place *places, int count);
 
 typedef struct Standpoint {
@@ -77,13 +84,16 @@ typedef struct Standpoint {
 void meter_add(Meter *meter, const Message *message, const Standpoint *at);
 bool meter_full(const Meter *meter);
 size_t meter_pending(const Meter *meter);
-// Writes the batch, and the places' progress; afterwards it is empty. ST_RETRY: the database is not there or not
-// willing; the batch is kept: call meter_recover until it is, then flush again. ST_REFUSED: a place is somebody else's by now:
-// nothing was written, and the batch is empty. ST_FATAL: our bug, or a changed schema.
+// Writes the batch, and the places' progress; afterwards it is empty. ST_RETRY: the database is not
+// there or not willing; the batch is kept: call meter_recover until it is, then flush again.
+// ST_REFUSED: a place is somebody else's by now: nothing was written, and the batch is empty.
+// ST_FATAL: our bug, or a changed schema.
 Status meter_flush(Meter *meter, Error *error) MUST_USE;
-// After ST_RETRY: reconnects where the connection is gone and looks whether the batch was committed after all.
+// After ST_RETRY: reconnects where the connection is gone and looks whether the batch was committed
+// after all.
 Status meter_recover(Meter *meter, Error *error) MUST_USE;
-// Takes VMs that stopped a while ago off the list of those that may run. Call now and then, with an empty batch.
+// Takes VMs that stopped a while ago off the list of those that may run. Call now and then, with an
+// empty batch.
 Status meter_sweep(Meter *meter, Error *error) MUST_USE;
 // Drops the batch without writing it.
 void meter_drop(Meter *meter);

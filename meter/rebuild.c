@@ -32,8 +32,9 @@ static bool same_everywhere(const Catalog *a, const Catalog *b)
     return true;
 }
 
-// Every event must find its size in the new catalogue. A version never lacks a size that an earlier one has, so a
-// name that is there at the first event is there for all; resources are looked up at each version's dates between.
+// Every event must find its size in the new catalogue. A version never lacks a size that an earlier
+// one has, so a name that is there at the first event is there for all; resources are looked up at
+// each version's dates between.
 static Status check_sizes(Db *db, const Catalog *after, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
@@ -50,8 +51,9 @@ static Status check_sizes(Db *db, const Catalog *after, Error *error)
             then.at = at;
             if (event_size(&then, after) != SIZE_NONE) continue;
             char text[INSTANT_TEXT];
-            return error_set(error, ST_BAD_INPUT, "an event of %s has size \"%s\" (millicpu %lld, memory_bytes %lld), "
-                                                  "which the new catalogue does not have then",
+            return error_set(error, ST_BAD_INPUT,
+                             "an event of %s has size \"%s\" (millicpu %lld, memory_bytes %lld), "
+                             "which the new catalogue does not have then",
                              instant_format(at, text), str_absent(event.size) ? "" : event.size.p,
                              (long long)event.millicpu, (long long)event.memory_bytes);
         }
@@ -81,13 +83,15 @@ static Status recount_vm(void *context, const History *history, Error *error)
     group->timeline = history->wanted.timeline;
     group->timeline.name = arena_copy(r->arena, group->timeline.name);
     SizeSpan *span = arena_alloc(r->arena, (size_t)(group->timeline.spans + 1) * sizeof *span);
-    if (group->timeline.spans) memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
+    if (group->timeline.spans)
+        memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
     group->timeline.span = span;
     group->added_count = 1; // so that its row is written
     return ST_OK;
 }
 
-static Status recount_page(Db *db, const HistoryView *view, const Rows *page, Arena *arena, Error *error)
+static Status recount_page(Db *db, const HistoryView *view, const Rows *page, Arena *arena,
+                           Error *error)
 {
     size_t n = (size_t)rows_count(page);
     HistoryAsk *asks = arena_alloc(arena, n * sizeof *asks);
@@ -109,7 +113,10 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
 {
     if (!before || same_everywhere(before, after)) return ST_OK;
     TRY(check_sizes(db, after, error));
-    TRY(db_script(db, "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS", error));
+    TRY(db_script(
+        db,
+        "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS",
+        error));
     HistoryView view = {before, after, NULL};
     OWNED_ARENA Arena *keys = arena_new();
     Str account = STR(""), vm = STR("");

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter/rebuild: another catalogue, other usage. Recounts every VM whose runs or minutes the new catalogue changes, from
-// its events alone.
+// meter/rebuild: another catalogue, other usage. Recounts every VM whose runs or minutes the new
+// catalogue changes, from its events alone.
 #pragma once
 
 #include "catalog/catalog.h"
 #include "db/db.h"
 
-// Call in the transaction that stores `after` and holds the state row FOR UPDATE, so that no collector writes meanwhile. Does
-// nothing where sizes and timeouts are the same on every day. ST_BAD_INPUT where an event's size is not in
-// `after` any more: names it.
+// Call in the transaction that stores `after` and holds the state row FOR UPDATE, so that no
+// collector writes meanwhile. Does nothing where sizes and timeouts are the same on every day.
+// ST_BAD_INPUT where an event's size is not in `after` any more: names it.
 Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error *error) MUST_USE;

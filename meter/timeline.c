@@ -3,7 +3,8 @@
 
 const char *ended_by_name(EndedBy by)
 {
-    static const char *const names[] = {"hibernated", "stopped", "superseded", "heartbeat_lost", "open"};
+    static const char *const names[] = {"hibernated", "stopped", "superseded", "heartbeat_lost",
+                                        "open"};
     return names[by];
 }
 
@@ -84,7 +85,8 @@ static void end_run(Timeline *t, Instant end, EndedBy by, RunFn ended, void *con
     t->watched = false;
 }
 
-// Whether a run under watch had no proof of life for more than the timeout of its last proof's day, at `at`.
+// Whether a run under watch had no proof of life for more than the timeout of its last proof's day,
+// at `at`.
 static bool is_lost(const Timeline *t, const Catalog *catalog, Instant at)
 {
     if (t->phase != PHASE_RUNNING || !t->watched) return false;
@@ -167,8 +169,8 @@ static void apply_end(Timeline *t, const Event *event, RunFn ended, void *contex
     t->phase = PHASE_IDLE;
 }
 
-void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n, RunFn ended,
-                    void *context)
+void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n,
+                    RunFn ended, void *context)
 {
     if (n == 0) return;
     expire(timeline, catalog, events[0]->at, ended, context);
@@ -182,20 +184,13 @@ void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **ev
         case EVENT_STARTED:
             apply_started(timeline, event, event_size(event, catalog), ended, context);
             break;
-        case EVENT_RESIZED:
-            apply_resized(timeline, event, event_size(event, catalog));
-            break;
-        case EVENT_HEARTBEAT:
-            apply_heartbeat(timeline, event);
-            break;
+        case EVENT_RESIZED: apply_resized(timeline, event, event_size(event, catalog)); break;
+        case EVENT_HEARTBEAT: apply_heartbeat(timeline, event); break;
         case EVENT_HIBERNATED:
-        case EVENT_STOPPED:
-            apply_end(timeline, event, ended, context);
-            break;
+        case EVENT_STOPPED: apply_end(timeline, event, ended, context); break;
         case EVENT_RETRACTED:
         case EVENT_NOT_METERED:
-        case EVENT_UNKNOWN:
-            ASSERT(!"only events that act come here");
+        case EVENT_UNKNOWN: ASSERT(!"only events that act come here");
         }
     }
 }
@@ -203,7 +198,8 @@ void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **ev
 bool timeline_open_run(const Timeline *timeline, const Catalog *catalog, Instant horizon, Run *out)
 {
     if (timeline->phase != PHASE_RUNNING || horizon.us < timeline->start.us) return false;
-    if (is_lost(timeline, catalog, horizon)) *out = run_until(timeline, timeline->proof, ENDED_HEARTBEAT_LOST);
+    if (is_lost(timeline, catalog, horizon))
+        *out = run_until(timeline, timeline->proof, ENDED_HEARTBEAT_LOST);
     else *out = run_until(timeline, horizon, ENDED_NOT);
     return true;
 }

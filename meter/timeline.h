@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter/timeline: what the events of one VM mean. Pure: a fold over events in order of time, instant by
-// instant, that hands out each run as it ends. Section 2 of the contract is this file. Knows no I/O and no clock.
+// meter/timeline: what the events of one VM mean. Pure: a fold over events in order of time,
+// instant by instant, that hands out each run as it ends. Section 2 of the contract is this file.
+// Knows no I/O and no clock.
 #pragma once
 
 #include "catalog/catalog.h"
@@ -33,12 +34,12 @@ typedef struct Run {
 
 typedef enum Phase { PHASE_IDLE = 0, PHASE_RUNNING = 1, PHASE_LOST = 2 } Phase;
 
-// Where a VM stands after some of its events. Zero but for `arena` is a VM without any. Texts and spans
-// live in `arena`, and so do those of the runs that were handed out.
+// Where a VM stands after some of its events. Zero but for `arena` is a VM without any. Texts and
+// spans live in `arena`, and so do those of the runs that were handed out.
 typedef struct Timeline {
     Arena *arena;
     Phase phase;
-    bool started;  // whether there was ever a run: then start and nth hold the latest one's
+    bool started; // whether there was ever a run: then start and nth hold the latest one's
     Instant start;
     int32_t nth;
     Str name;      // of the open run, or of the lost one
@@ -50,15 +51,16 @@ typedef struct Timeline {
 
 typedef void (*RunFn)(void *context, const Run *run);
 
-// Applies all events of one instant, which must be later than all before: not retracted ones, each identity once, no
-// retractions among them. Sorts `events` in place. `ended` is called for each run that ends.
-void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n, RunFn ended,
-                    void *context);
-// What is open at `horizon`, as a run that ends there (ENDED_NOT) or at its last proof of life (ENDED_HEARTBEAT_LOST).
-// False where nothing is.
+// Applies all events of one instant, which must be later than all before: not retracted ones, each
+// identity once, no retractions among them. Sorts `events` in place. `ended` is called for each run
+// that ends.
+void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n,
+                    RunFn ended, void *context);
+// What is open at `horizon`, as a run that ends there (ENDED_NOT) or at its last proof of life
+// (ENDED_HEARTBEAT_LOST). False where nothing is.
 bool timeline_open_run(const Timeline *timeline, const Catalog *catalog, Instant horizon, Run *out);
 
-// Spans as text, "nano" or "nano 2026-10-03T10:00:30Z large", and back. Parsing is of our own text: it aborts
-// on any other.
+// Spans as text, "nano" or "nano 2026-10-03T10:00:30Z large", and back. Parsing is of our own text:
+// it aborts on any other.
 void spans_format(const Catalog *catalog, const SizeSpan *span, int spans, Buf *out);
 SizeSpan *spans_parse(const Catalog *catalog, Str text, Instant start, Arena *arena, int *spans);

@@ -23,7 +23,8 @@ Status now_read(Db *db, const Instant *as_of, Now *out, Error *error)
 }
 
 // ---- minutes gathered ----
-// One key for every shape of usage: by account and day, or by window and VM; unused parts are absent.
+// One key for every shape of usage: by account and day, or by window and VM; unused parts are
+// absent.
 typedef struct Cell {
     Str account, vm;
     int64_t start; // day number, or the window's start in us
@@ -92,14 +93,10 @@ static void push(Gather *g, Cell cell)
 static Instant window_start(const Gather *g, Instant at)
 {
     switch (g->window) {
-    case WINDOW_HOUR:
-        return (Instant){at.us - (at.us % (3600 * US_PER_SECOND))};
-    case WINDOW_DAY:
-        return day_start(instant_day(at));
-    case WINDOW_MONTH:
-        return day_start(period_first(day_period(instant_day(at))));
-    case WINDOW_TOTAL:
-        break;
+    case WINDOW_HOUR: return (Instant){at.us - (at.us % (3600 * US_PER_SECOND))};
+    case WINDOW_DAY: return day_start(instant_day(at));
+    case WINDOW_MONTH: return day_start(period_first(day_period(instant_day(at))));
+    case WINDOW_TOTAL: break;
     }
     return g->from;
 }
@@ -107,19 +104,16 @@ static Instant window_start(const Gather *g, Instant at)
 static Instant window_end(const Gather *g, Instant start)
 {
     switch (g->window) {
-    case WINDOW_HOUR:
-        return instant_add_us(start, 3600 * US_PER_SECOND);
-    case WINDOW_DAY:
-        return day_start(day_add(instant_day(start), 1));
-    case WINDOW_MONTH:
-        return day_start(period_end(day_period(instant_day(start))));
-    case WINDOW_TOTAL:
-        break;
+    case WINDOW_HOUR: return instant_add_us(start, 3600 * US_PER_SECOND);
+    case WINDOW_DAY: return day_start(day_add(instant_day(start), 1));
+    case WINDOW_MONTH: return day_start(period_end(day_period(instant_day(start))));
+    case WINDOW_TOTAL: break;
     }
     return g->to;
 }
 
-static int64_t minutes_before(Instant first, Instant end) // of those beginning at first, first + 60 s, ...
+static int64_t minutes_before(Instant first,
+                              Instant end) // of those beginning at first, first + 60 s, ...
 {
     return end.us <= first.us ? 0 : (end.us - first.us + US_PER_MINUTE - 1) / US_PER_MINUTE;
 }
@@ -138,8 +132,10 @@ static void count_minutes(void *context, Instant first, int64_t count, SizeNo si
         int64_t until = g->by_day ? last : minutes_before(first, window_end(g, start));
         if (until > last) until = last;
         int64_t n = (until - k) * g->sign;
-        Cell cell = {.start = g->by_day ? day.days : instant_max(start, g->from).us, .minutes = n,
-                     .cm = minutes_cost(g->catalog, day, size, n), .size = SIZE_NONE};
+        Cell cell = {.start = g->by_day ? day.days : instant_max(start, g->from).us,
+                     .minutes = n,
+                     .cm = minutes_cost(g->catalog, day, size, n),
+                     .size = SIZE_NONE};
         if (g->by_day) cell.account = g->account;
         if (g->by_day || g->group == GROUP_SIZE) cell.size = size;
         if (!g->by_day && g->group == GROUP_VM) cell.vm = g->vm;
@@ -175,19 +171,24 @@ static Str as_of_param(Arena *arena, const Now *now)
 static Status count_open(Gather *g, Db *db, const Now *now, Str accounts, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
-    Str params[] = {accounts, param_instant(g->arena, instant_min(g->to, now->horizon)), as_of_param(g->arena, now)};
+    Str params[] = {accounts, param_instant(g->arena, instant_min(g->to, now->horizon)),
+                    as_of_param(g->arena, now)};
     TRY(db_query(db, &SQL_METER_VM_OPEN, 3, params, &rows, error));
     OWNED_ARENA Arena *spans = arena_new();
     for (int row = 0; row < rows_count(rows); row++) {
         arena_reset(spans);
-        Timeline t = {.arena = spans, .phase = PHASE_RUNNING, .started = true, .start = rows_instant(rows, row, 3),
-                      .nth = (int32_t)rows_int(rows, row, 4), .watched = !rows_null(rows, row, 7)};
+        Timeline t = {.arena = spans,
+                      .phase = PHASE_RUNNING,
+                      .started = true,
+                      .start = rows_instant(rows, row, 3),
+                      .nth = (int32_t)rows_int(rows, row, 4),
+                      .watched = !rows_null(rows, row, 7)};
         if (t.watched) t.proof = rows_instant(rows, row, 7);
         t.span = spans_parse(g->catalog, rows_str(rows, row, 6), t.start, spans, &t.spans);
         Run run;
         if (!timeline_open_run(&t, g->catalog, now->horizon, &run)) continue;
-        count_run(g, arena_copy(g->arena, rows_str(rows, row, 0)), arena_copy(g->arena, rows_str(rows, row, 1)), &run,
-                  1);
+        count_run(g, arena_copy(g->arena, rows_str(rows, row, 0)),
+                  arena_copy(g->arena, rows_str(rows, row, 1)), &run, 1);
     }
     return ST_OK;
 }
@@ -206,7 +207,8 @@ static Status count_as_of(void *context, const History *history, Error *error)
     Str vm = arena_copy(c->gather->arena, history->ask->vm);
     for (size_t i = 0; c->replace && i < history->stored.runs; i++)
         count_run(c->gather, account, vm, &history->stored.run[i], -1);
-    for (size_t i = 0; i < history->wanted.runs; i++) count_run(c->gather, account, vm, &history->wanted.run[i], 1);
+    for (size_t i = 0; i < history->wanted.runs; i++)
+        count_run(c->gather, account, vm, &history->wanted.run[i], 1);
     Run open;
     if (timeline_open_run(&history->wanted.timeline, c->gather->catalog, c->now->horizon, &open))
         count_run(c->gather, account, vm, &open, 1);
@@ -214,24 +216,27 @@ static Status count_as_of(void *context, const History *history, Error *error)
 }
 
 // VMs that went on after --as-of, recounted from their events.
-static Status count_gone_on(Gather *g, Db *db, const Now *now, Str accounts, bool replace, Error *error)
+static Status count_gone_on(Gather *g, Db *db, const Now *now, Str accounts, bool replace,
+                            Error *error)
 {
     if (!now->as_of) return ST_OK;
     OWNED_ARENA Arena *arena = arena_new();
     OWNED_ROWS Rows *rows = NULL;
-    TRY(db_query(db, &SQL_METER_VM_AFTER, 2, (Str[]){accounts, param_instant(arena, now->horizon)}, &rows, error));
+    TRY(db_query(db, &SQL_METER_VM_AFTER, 2, (Str[]){accounts, param_instant(arena, now->horizon)},
+                 &rows, error));
     size_t n = (size_t)rows_count(rows);
     HistoryAsk *asks = arena_alloc(arena, (n + 1) * sizeof *asks);
     for (size_t i = 0; i < n; i++)
-        asks[i] = (HistoryAsk){.account = rows_str(rows, (int)i, 0), .vm = rows_str(rows, (int)i, 1)};
+        asks[i] = (HistoryAsk){.account = rows_str(rows, (int)i, 0),
+                               .vm = rows_str(rows, (int)i, 1)};
     HistoryView view = {g->catalog, g->catalog, &now->horizon};
     AsOf context = {g, now, replace};
     return history_read(db, &view, asks, n, count_as_of, &context, error);
 }
 
 // ---- by day ----
-static Status usage_days_within(Gather *g, Db *db, const Now *now, const Str *accounts, size_t n, Day from, Day to,
-                                Error *error)
+static Status usage_days_within(Gather *g, Db *db, const Now *now, const Str *accounts, size_t n,
+                                Day from, Day to, Error *error)
 {
     OWNED_BUF Buf list = {0};
     Str ids = account_list(accounts, n, &list);
@@ -243,8 +248,11 @@ static Status usage_days_within(Gather *g, Db *db, const Now *now, const Str *ac
         SizeNo size = catalog_size(g->catalog, rows_str(rows, row, 2));
         ASSERT(size != SIZE_NONE);
         int64_t minutes = rows_int(rows, row, 3);
-        push(g, (Cell){.account = arena_copy(g->arena, rows_str(rows, row, 0)), .start = day.days, .size = size,
-                       .minutes = minutes, .cm = minutes_cost(g->catalog, day, size, minutes)});
+        push(g, (Cell){.account = arena_copy(g->arena, rows_str(rows, row, 0)),
+                       .start = day.days,
+                       .size = size,
+                       .minutes = minutes,
+                       .cm = minutes_cost(g->catalog, day, size, minutes)});
     }
     TRY(count_open(g, db, now, ids, error));
     TRY(count_gone_on(g, db, now, ids, true, error));
@@ -252,15 +260,20 @@ static Status usage_days_within(Gather *g, Db *db, const Now *now, const Str *ac
     return ST_OK;
 }
 
-Status usage_days(Db *db, const Catalog *catalog, const Now *now, const Str *accounts, size_t n, Day from, Day to,
-                  Arena *arena, DayUsage **cells, size_t *count, Error *error)
+Status usage_days(Db *db, const Catalog *catalog, const Now *now, const Str *accounts, size_t n,
+                  Day from, Day to, Arena *arena, DayUsage **cells, size_t *count, Error *error)
 {
-    Gather g = {.catalog = catalog, .arena = arena, .from = day_start(from), .to = day_start(to), .by_day = true};
+    Gather g = {.catalog = catalog,
+                .arena = arena,
+                .from = day_start(from),
+                .to = day_start(to),
+                .by_day = true};
     TRY(usage_days_within(&g, db, now, accounts, n, from, to, error));
     *cells = arena_alloc(arena, (g.count + 1) * sizeof **cells);
     *count = g.count;
     for (size_t i = 0; i < g.count; i++)
-        (*cells)[i] = (DayUsage){g.cell[i].account, {(int32_t)g.cell[i].start}, g.cell[i].size, g.cell[i].minutes};
+        (*cells)[i] = (DayUsage){
+            g.cell[i].account, {(int32_t)g.cell[i].start}, g.cell[i].size, g.cell[i].minutes};
     return ST_OK;
 }
 
@@ -272,11 +285,14 @@ static Status rows_from_days(Gather *g, Db *db, const Now *now, Str account, Err
 {
     Gather days = *g;
     days.by_day = true;
-    TRY(usage_days_within(&days, db, now, &account, 1, instant_day(g->from), instant_day(g->to), error));
+    TRY(usage_days_within(&days, db, now, &account, 1, instant_day(g->from), instant_day(g->to),
+                          error));
     for (size_t i = 0; i < days.count; i++) {
         const Cell *cell = &days.cell[i];
         Instant start = window_start(g, day_start((Day){(int32_t)cell->start}));
-        push(g, (Cell){.start = instant_max(start, g->from).us, .minutes = cell->minutes, .cm = cell->cm,
+        push(g, (Cell){.start = instant_max(start, g->from).us,
+                       .minutes = cell->minutes,
+                       .cm = cell->cm,
                        .size = g->group == GROUP_SIZE ? cell->size : SIZE_NONE});
     }
     return ST_OK;
@@ -307,11 +323,18 @@ static Status rows_from_runs(Gather *g, Db *db, const Now *now, Str account, Err
     return count_gone_on(g, db, now, ids, false, error);
 }
 
-Status usage_rows(Db *db, const Catalog *catalog, const Now *now, Str account, Instant from, Instant to,
-                  UsageWindow window, UsageGroup group, Arena *arena, UsageRow **rows, size_t *count, Error *error)
+Status usage_rows(Db *db, const Catalog *catalog, const Now *now, Str account, Instant from,
+                  Instant to, UsageWindow window, UsageGroup group, Arena *arena, UsageRow **rows,
+                  size_t *count, Error *error)
 {
-    Gather g = {.catalog = catalog, .arena = arena, .from = from, .to = to, .window = window, .group = group};
-    bool whole_days = is_midnight(from) && is_midnight(to) && window != WINDOW_HOUR && group != GROUP_VM;
+    Gather g = {.catalog = catalog,
+                .arena = arena,
+                .from = from,
+                .to = to,
+                .window = window,
+                .group = group};
+    bool whole_days = is_midnight(from) && is_midnight(to) && window != WINDOW_HOUR &&
+                      group != GROUP_VM;
     if (whole_days) TRY(rows_from_days(&g, db, now, account, error));
     else TRY(rows_from_runs(&g, db, now, account, error));
     merge(&g);

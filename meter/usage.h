@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// meter/usage: what was used, read from PostgreSQL as of a moment. Runs that have ended are counted from
-// stored totals; open ones up to the horizon; with --as-of, VMs that went on after that moment are
-// recounted from their events. For billing, reports and doors alike.
+// meter/usage: what was used, read from PostgreSQL as of a moment. Runs that have ended are counted
+// from stored totals; open ones up to the horizon; with --as-of, VMs that went on after that moment
+// are recounted from their events. For billing, reports and doors alike.
 #pragma once
 
 #include "catalog/catalog.h"
 #include "db/db.h"
 
-// What "now" is. `clock` is the database's clock, `horizon` that or the slowest partition's progress where it is
-// earlier. With --as-of both are that time, and events after it have not happened yet.
+// What "now" is. `clock` is the database's clock, `horizon` that or the slowest partition's
+// progress where it is earlier. With --as-of both are that time, and events after it have not
+// happened yet.
 typedef struct Now {
     Instant clock, horizon;
     bool as_of;
 } Now;
-// Reads both; `as_of` may be NULL. A partition without any progress puts the horizon at INSTANT_MIN.
+// Reads both; `as_of` may be NULL. A partition without any progress puts the horizon at
+// INSTANT_MIN.
 Status now_read(Db *db, const Instant *as_of, Now *out, Error *error) MUST_USE;
 
 typedef struct DayUsage {
@@ -23,10 +25,12 @@ typedef struct DayUsage {
     int64_t minutes; // above 0
 } DayUsage;
 
-// Minutes by account, UTC day and size, of `n` accounts, in days [from, to), ordered by those three.
-// `accounts` are in order of id. Cells live in `arena`. Call inside db_snapshot for one view.
-Status usage_days(Db *db, const Catalog *catalog, const Now *now, const Str *accounts, size_t n, Day from, Day to,
-                  Arena *arena, DayUsage **cells, size_t *count, Error *error) MUST_USE;
+// Minutes by account, UTC day and size, of `n` accounts, in days [from, to), ordered by those
+// three. `accounts` are in order of id. Cells live in `arena`. Call inside db_snapshot for one
+// view.
+Status usage_days(Db *db, const Catalog *catalog, const Now *now, const Str *accounts, size_t n,
+                  Day from, Day to, Arena *arena, DayUsage **cells, size_t *count, Error *error)
+    MUST_USE;
 
 typedef enum UsageWindow { WINDOW_HOUR, WINDOW_DAY, WINDOW_MONTH, WINDOW_TOTAL } UsageWindow;
 typedef enum UsageGroup { GROUP_NONE, GROUP_SIZE, GROUP_VM } UsageGroup;
@@ -39,8 +43,8 @@ typedef struct UsageRow {
     CreditMinutes cm;
 } UsageRow;
 
-// One account's usage of minutes that begin in [from, to), in order of start, size, vm; windows without usage are left
-// out. Rows live in `arena`.
-Status usage_rows(Db *db, const Catalog *catalog, const Now *now, Str account, Instant from, Instant to,
-                  UsageWindow window, UsageGroup group, Arena *arena, UsageRow **rows, size_t *count,
-                  Error *error) MUST_USE;
+// One account's usage of minutes that begin in [from, to), in order of start, size, vm; windows
+// without usage are left out. Rows live in `arena`.
+Status usage_rows(Db *db, const Catalog *catalog, const Now *now, Str account, Instant from,
+                  Instant to, UsageWindow window, UsageGroup group, Arena *arena, UsageRow **rows,
+                  size_t *count, Error *error) MUST_USE;

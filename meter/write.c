@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writing what a batch changes. The order matters: events first (a repeat that nobody looked for shows there, before
-// anything else is done), then runs, then the VMs' rows (whose versions decide between two collectors), then the
-// day totals, which many VMs share, and last the positions: shared rows are locked for an instant only.
+// Writing what a batch changes. The order matters: events first (a repeat that nobody looked for
+// shows there, before anything else is done), then runs, then the VMs' rows (whose versions decide
+// between two collectors), then the day totals, which many VMs share, and last the positions:
+// shared rows are locked for an instant only.
 #include "meter/batch.h"
 
 #include "meter/meter_sql.h"
@@ -13,10 +14,11 @@ static Status write_events(const Attempt *a, Error *error)
     bool any = false;
     for (size_t g = 0; g < a->groups && !any; g++) any = a->group[g].added_count > 0;
     if (!any) return ST_OK;
-    TRY(copy_begin(&copy, a->meter->db,
-                   "event (account, vm, source, id, at, type, bootup, sequence, size, millicpu, memory_bytes, run,"
-                   " reservation, reason, target_source, target_id, origin, position)",
-                   error));
+    TRY(copy_begin(
+        &copy, a->meter->db,
+        "event (account, vm, source, id, at, type, bootup, sequence, size, millicpu, memory_bytes, run,"
+        " reservation, reason, target_source, target_id, origin, position)",
+        error));
     Status status = ST_OK;
     for (size_t g = 0; g < a->groups && status == ST_OK; g++) {
         for (size_t i = 0; i < a->group[g].added_count && status == ST_OK; i++) {
@@ -84,10 +86,11 @@ static Status delete_runs(Db *db, const RunRows *gone, Error *error)
     }
     int64_t deleted = 0;
     TRY(db_run(db, &SQL_METER_RUN_DELETE, 4, params, &deleted, error));
-    // The old side was folded from events that another collector may just have added to: start over.
+    // The old side was folded from events that another collector may just have added to: start
+    // over.
     if (deleted != (int64_t)gone->count)
-        return error_set(error, ST_CONFLICT, "%lld of %zu runs to be replaced are stored", (long long)deleted,
-                         gone->count);
+        return error_set(error, ST_CONFLICT, "%lld of %zu runs to be replaced are stored",
+                         (long long)deleted, gone->count);
     return ST_OK;
 }
 
@@ -97,9 +100,10 @@ Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone,
     if (ended->count == 0) return ST_OK;
     qsort(ended->row, ended->count, sizeof *ended->row, compare_rows);
     Copy copy;
-    TRY(copy_begin(&copy, db,
-                   "run (account, started_at, vm, nth, ended_at, ended_by, run, sizes, minutes, credit_minutes)",
-                   error));
+    TRY(copy_begin(
+        &copy, db,
+        "run (account, started_at, vm, nth, ended_at, ended_by, run, sizes, minutes, credit_minutes)",
+        error));
     OWNED_BUF Buf sizes = {0};
     Status status = ST_OK;
     for (size_t i = 0; i < ended->count && status == ST_OK; i++) {
@@ -174,9 +178,10 @@ Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t gr
     if (staged == 0) return ST_OK;
     TRY(db_run(db, &SQL_METER_VM_STAGE_CLEAR, 0, NULL, NULL, error));
     Copy copy;
-    TRY(copy_begin(&copy, db,
-                   "vm_stage (account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at, pending)",
-                   error));
+    TRY(copy_begin(
+        &copy, db,
+        "vm_stage (account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at, pending)",
+        error));
     OWNED_BUF Buf sizes = {0};
     Status status = ST_OK;
     for (size_t g = 0; g < groups && status == ST_OK; g++) {
@@ -215,7 +220,8 @@ Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t gr
     return ST_OK;
 }
 
-Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena, Error *error)
+Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena,
+                Error *error)
 {
     OWNED_BUF Buf accounts = {0}, vms = {0};
     VmGroup **asked = arena_alloc(arena, (groups + 1) * sizeof *asked);
@@ -233,7 +239,8 @@ Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, A
     array_end(&accounts);
     array_end(&vms);
     OWNED_ROWS Rows *rows = NULL;
-    TRY(db_query(db, &SQL_METER_VM_LOAD, 2, (Str[]){buf_str(&accounts), buf_str(&vms)}, &rows, error));
+    TRY(db_query(db, &SQL_METER_VM_LOAD, 2, (Str[]){buf_str(&accounts), buf_str(&vms)}, &rows,
+                 error));
     for (int row = 0; row < rows_count(rows); row++) {
         VmGroup *vm = asked[rows_int(rows, row, 0) - 1];
         Timeline *t = &vm->timeline;
@@ -271,8 +278,8 @@ static void hex(Buf *out, Str bytes)
 
 static void put_length(Buf *out, int64_t n)
 {
-    unsigned char wire[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
-                             (unsigned char)n};
+    unsigned char wire[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16),
+                             (unsigned char)(n >> 8), (unsigned char)n};
     buf_add(out, wire, sizeof wire);
 }
 
@@ -292,7 +299,8 @@ static Status bury(const Attempt *a, const Item *item, Error *error)
     Arena *arena = a->arena;
     const Event *e = &item->event;
     if (item->at.letter) {
-        Str params[] = {param_int(arena, item->at.letter), str(dead_reason_name(item->dead)), item->detail};
+        Str params[] = {param_int(arena, item->at.letter), str(dead_reason_name(item->dead)),
+                        item->detail};
         return db_run(a->meter->db, &SQL_METER_DEAD_LETTER_AGAIN, 3, params, NULL, error);
     }
     OWNED_BUF Buf key = {0}, value = {0}, packed = {0}, headers = {0};
@@ -324,8 +332,8 @@ static Status write_letters(Attempt *a, Error *error)
     }
     if (done.n == 1) return ST_OK;
     array_end(&done);
-    return db_run(a->meter->db, &SQL_METER_DEAD_LETTER_METERED, 1, (Str[]){buf_str(&done)}, &a->letters_done,
-                  error);
+    return db_run(a->meter->db, &SQL_METER_DEAD_LETTER_METERED, 1, (Str[]){buf_str(&done)},
+                  &a->letters_done, error);
 }
 
 // ---- positions ----

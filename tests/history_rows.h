@@ -2,9 +2,9 @@
 // What the tests of timeline, minutes and oracle share: a catalogue in which rates, ties and the
 // heartbeat timeout change by date, and events, runs and times as short text.
 //
-//   event:  "TIME TYPE [SIZE | MILLICPU/GIB] [BOOTUP] [run:R] [seq:S] [src:S] [id:I]", joined by "; "
-//   run:    "START-END SIZE [TIME SIZE]... ENDED_BY [run:R] [#NTH]", joined by "; "
-//   time:   "10:00[:30[.5]]" of 2026-10-03, "04T10:00" of another day of October, or RFC 3339
+//   event:  "TIME TYPE [SIZE | MILLICPU/GIB] [BOOTUP] [run:R] [seq:S] [src:S] [id:I]", joined by ";
+//   " run:    "START-END SIZE [TIME SIZE]... ENDED_BY [run:R] [#NTH]", joined by "; " time:
+//   "10:00[:30[.5]]" of 2026-10-03, "04T10:00" of another day of October, or RFC 3339
 #pragma once
 
 #include "meter/minutes.h"
@@ -117,7 +117,8 @@ static inline Event *events_parse(const char *text, Arena *arena, size_t *n)
 
 static inline void event_print(const Event *event, Buf *out)
 {
-    static const char *const types[] = {"started", "resized", "heartbeat", "hibernated", "stopped"};
+    static const char *const types[] = {"started", "resized",   "heartbeat",  "hibernated",
+                                        "stopped", "retracted", "not metered"};
     static const char *const bootups[] = {"", " FORK", " RESUME", " RUNNING"};
     if (out->n) buf_add_text(out, "; ");
     time_print(event->at, out);

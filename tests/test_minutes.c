@@ -9,7 +9,6 @@ typedef struct Case {
     const char *expected; // "DAY SIZE MINUTES CREDIT-MINUTES" for each stretch, joined by "; "
 } Case;
 
-// clang-format off
 #define AT(time) "2026-10-03T" time "Z"
 static const Case CASES[] = {
     // rounding
@@ -32,16 +31,16 @@ static const Case CASES[] = {
      "03 large 2 320; 03 large 1 160; 03 nano 2 20"},
     {"the minute's last microsecond", "10:00", "10:02", "nano " AT("10:00:59.999999") " large",
      "03 large 1 160; 03 large 1 160"},
-    {"minutes of the run, not of the clock", "10:00:30", "10:02:30", "nano " AT("10:01:30") " large",
-     "03 nano 1 10; 03 large 1 160"},
+    {"minutes of the run, not of the clock", "10:00:30", "10:02:30",
+     "nano " AT("10:01:30") " large", "03 nano 1 10; 03 large 1 160"},
     {"up and down within a minute", "10:00", "10:02",
-     "nano " AT("10:00:20") " large " AT("10:00:20.000001") " pico",
-     "03 large 1 160; 03 pico 1 5"},
+     "nano " AT("10:00:20") " large " AT("10:00:20.000001") " pico", "03 large 1 160; 03 pico 1 5"},
     {"down and up within a minute", "10:00", "10:01",
      "nano " AT("10:00:20") " pico " AT("10:00:40") " nano", "03 nano 1 10"},
     {"many in one minute", "10:00", "10:01",
-     "pico " AT("10:00:10") " nano " AT("10:00:20") " pico " AT("10:00:30") " large " AT("10:00:40")
-     " pico", "03 large 1 160"},
+     "pico " AT("10:00:10") " nano " AT("10:00:20") " pico " AT("10:00:30") " large " AT(
+         "10:00:40") " pico",
+     "03 large 1 160"},
     {"in neighbouring minutes", "10:00", "10:03",
      "pico " AT("10:00:30") " nano " AT("10:01:30") " large",
      "03 nano 1 10; 03 large 1 160; 03 large 1 160"},
@@ -74,14 +73,12 @@ static const Case CASES[] = {
     {"a price change", "09T23:58:30", "10T00:01:30", "nano", "09 nano 2 20; 10 nano 1 200"},
     {"the dearest by the rates of the minute's day", "09T23:59:00", "10T00:01:00",
      "large 2026-10-09T23:59:30Z nano 2026-10-10T00:00:30Z large", "09 large 1 160; 10 nano 1 200"},
-    {"the day in which the minute begins, though the change of size comes after",
-     "09T23:59:30", "10T00:01:30", "large 2026-10-10T00:00:10Z nano",
-     "09 large 1 160; 10 nano 1 200"},
+    {"the day in which the minute begins, though the change of size comes after", "09T23:59:30",
+     "10T00:01:30", "large 2026-10-10T00:00:10Z nano", "09 large 1 160; 10 nano 1 200"},
     {"ties come and go with the rates", "09T23:59:00", "10T00:01:00",
      "large 2026-10-09T23:59:30Z alpha 2026-10-10T00:00:30Z large",
      "09 large 1 160; 10 alpha 1 160"},
 };
-// clang-format on
 
 typedef struct Sink {
     const Catalog *catalog;
@@ -96,7 +93,8 @@ static void take(void *context, Instant first, int64_t count, SizeNo size)
     Day day = instant_day(first);
     ck_assert_int_gt(count, 0);
     ck_assert_int_eq(first.us, sink->next.us); // no gap, no overlap
-    ck_assert_int_eq(instant_day(instant_add_us(first, (count - 1) * US_PER_MINUTE)).days, day.days);
+    ck_assert_int_eq(instant_day(instant_add_us(first, (count - 1) * US_PER_MINUTE)).days,
+                     day.days);
     sink->next = instant_add_us(first, count * US_PER_MINUTE);
     sink->minutes += count;
     if (!sink->out) return;
@@ -104,8 +102,7 @@ static void take(void *context, Instant first, int64_t count, SizeNo size)
     day_format(day, text);
     buf_addf(sink->out, "%s%s %s %lld %lld", sink->out->n ? "; " : "",
              memcmp(text, "2026-10-", 8) == 0 ? text + 8 : text, sink->catalog->size_names[size],
-             (long long)count,
-             (long long)minutes_cost(sink->catalog, day, size, count).cm);
+             (long long)count, (long long)minutes_cost(sink->catalog, day, size, count).cm);
 }
 
 static Run run_of(const Catalog *catalog, const char *start, const char *end, const char *sizes,

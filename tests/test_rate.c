@@ -383,8 +383,8 @@ START_TEST(altered_inputs)
         "[]",
         "{}",
         "{\"period\":\"2026-09\"}",
-        "{\"period\":\"2026-09\",\"tax_rate_bps\":0,\"segments\":[],\"usage\":[],"
-        "\"grants\":[],\"adjustments\":[]}",
+        ("{\"period\":\"2026-09\",\"tax_rate_bps\":0,\"segments\":[],\"usage\":[],"
+         "\"grants\":[],\"adjustments\":[]}"),
     };
     OWNED_ARENA Arena *arena = arena_new();
     RateInput in;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proves that meter/timeline does with the events of one VM what section 2 of the contract says:
 // each row of its table, order at equal times, names of runs, heartbeats to the microsecond, lost
-// VMs and what reopens them; and that spans survive being text.
+// VMs and what reopens them; that spans survive being text; and which size an event names.
 #include "tests/history_rows.h"
 
 typedef struct Case {
@@ -10,7 +10,6 @@ typedef struct Case {
     const char *horizon;  // NULL: 12:00
 } Case;
 
-// clang-format off
 static const Case EFFECTS[] = {
     // not running
     {"started CLEAN opens a run", "10:00 started nano CLEAN; 11:00 stopped",
@@ -28,7 +27,8 @@ static const Case EFFECTS[] = {
     {"a stop and a start", "10:00 started nano; 10:30 stopped; 10:40 started large; 11:00 stopped",
      "10:00-10:30 nano stopped; 10:40-11:00 large stopped"},
     // running
-    {"started RUNNING takes its size", "10:00 started nano; 10:30 started large RUNNING; 11:00 stopped",
+    {"started RUNNING takes its size",
+     "10:00 started nano; 10:30 started large RUNNING; 11:00 stopped",
      "10:00-11:00 nano 10:30 large stopped"},
     {"started RUNNING of the same size changes nothing",
      "10:00 started nano; 10:30 started nano RUNNING; 11:00 stopped", "10:00-11:00 nano stopped"},
@@ -39,16 +39,18 @@ static const Case EFFECTS[] = {
     {"started RESUME: the stop was lost", "10:00 started nano; 10:30 started pico RESUME",
      "10:00-10:30 nano superseded; 10:30-12:00 pico open"},
     {"resized takes the new size",
-     "10:00 started nano; 10:10 resized large; 10:20 resized large; 10:30 resized pico; 11:00 stopped",
+     "10:00 started nano; 10:10 resized large; 10:20 resized large; 10:30 resized pico;"
+     " 11:00 stopped",
      "10:00-11:00 nano 10:10 large 10:30 pico stopped"},
-    {"a size held for no time is none", "10:00 started nano; 10:00 resized large; 10:30 resized nano",
+    {"a size held for no time is none",
+     "10:00 started nano; 10:00 resized large; 10:30 resized nano",
      "10:00-12:00 large 10:30 nano open"},
     {"a heartbeat proves life", "10:00 started nano; 10:05 heartbeat; 10:10 stopped",
      "10:00-10:10 nano stopped"},
     {"hibernated ends the run", "10:00 started nano; 11:00 hibernated; 11:30 stopped",
      "10:00-11:00 nano hibernated"},
-    {"resources are the cheapest size that holds them", "10:00 started 2000/3; 10:30 resized 2000/2",
-     "10:00-12:00 nano 10:30 alpha open"},
+    {"resources are the cheapest size that holds them",
+     "10:00 started 2000/3; 10:30 resized 2000/2", "10:00-12:00 nano 10:30 alpha open"},
     {"resources are looked up in the version of the event's time",
      "09T23:59:59.999999 started 2000/2; 10T00:00 resized 2000/2; 10T00:30 started 2000/3",
      "09T23:59:59.999999-10T00:30 alpha superseded; 10T00:30-10T12:00 large open", "10T12:00"},
@@ -57,8 +59,8 @@ static const Case EFFECTS[] = {
 static const Case TIES[] = {
     {"not running: started, stopped", "10:00 stopped; 10:00 started nano",
      "10:00-10:00 nano stopped"},
-    {"not running: hibernated before stopped", "10:00 stopped; 10:00 hibernated; 10:00 started nano",
-     "10:00-10:00 nano hibernated"},
+    {"not running: hibernated before stopped",
+     "10:00 stopped; 10:00 hibernated; 10:00 started nano", "10:00-10:00 nano hibernated"},
     {"not running: resized after started and heartbeat",
      "10:00 resized large; 10:00 heartbeat; 10:00 started nano",
      "10:00-10:00 large heartbeat_lost"},
@@ -72,17 +74,18 @@ static const Case TIES[] = {
     {"a run that is lost before the instant is not running",
      "09:00 started nano; 09:30 heartbeat; 10:00 stopped; 10:00 started large",
      "09:00-09:30 nano heartbeat_lost; 10:00-10:00 large stopped"},
-    {"lost: heartbeat before resized", "09:00 started nano; 09:30 heartbeat; 10:00 resized large;"
+    {"lost: heartbeat before resized",
+     "09:00 started nano; 09:30 heartbeat; 10:00 resized large;"
      " 10:00 heartbeat; 10:05 stopped",
      "09:00-09:30 nano heartbeat_lost; 10:00-10:05 large stopped"},
     {"sequence goes before type", "10:00 stopped seq:1; 10:00 started nano seq:2",
      "10:00-12:00 nano open"},
-    {"sequence while running",
-     "09:00 started nano; 10:00 started large seq:1; 10:00 stopped seq:2",
+    {"sequence while running", "09:00 started nano; 10:00 started large seq:1; 10:00 stopped seq:2",
      "09:00-10:00 nano superseded; 10:00-10:00 large stopped"},
     {"sequence byte by byte", "10:00 started nano seq:10; 10:00 started large seq:9",
      "10:00-10:00 nano superseded; 10:00-12:00 large open #1"},
-    {"a longer sequence behind its beginning", "10:00 started nano seq:10; 10:00 started large seq:1",
+    {"a longer sequence behind its beginning",
+     "10:00 started nano seq:10; 10:00 started large seq:1",
      "10:00-10:00 large superseded; 10:00-12:00 nano open #1"},
     {"equal sequences: by type", "10:00 stopped seq:7; 10:00 started nano seq:7",
      "10:00-10:00 nano stopped"},
@@ -95,20 +98,24 @@ static const Case TIES[] = {
     {"the sequence of another instant does not count",
      "09:59 heartbeat; 10:00 stopped seq:1; 10:00 started nano seq:2; 10:01 resized large",
      "10:00-12:00 nano 10:01 large open"},
-    {"one type: by source", "10:00 started nano; 10:30 resized pico src:a id:z;"
+    {"one type: by source",
+     "10:00 started nano; 10:30 resized pico src:a id:z;"
      " 10:30 resized large src:b id:a",
      "10:00-12:00 nano 10:30 large open"},
-    {"one type and source: by id", "10:00 started nano; 10:30 resized large id:10;"
+    {"one type and source: by id",
+     "10:00 started nano; 10:30 resized large id:10;"
      " 10:30 resized pico id:9",
      "10:00-12:00 nano 10:30 pico open"},
-    {"sequence goes before source", "10:00 started nano seq:2 src:a; 10:00 started large seq:1 src:b",
+    {"sequence goes before source",
+     "10:00 started nano seq:2 src:a; 10:00 started large seq:1 src:b",
      "10:00-10:00 large superseded; 10:00-12:00 nano open #1"},
 };
 
 static const Case NAMES[] = {
     {"a stop of another run does nothing", "10:00 started nano run:a; 10:30 stopped run:b",
      "10:00-12:00 nano open run:a"},
-    {"nor do others", "10:00 started nano run:a; 10:10 hibernated run:b; 10:20 resized large run:b;"
+    {"nor do others",
+     "10:00 started nano run:a; 10:10 hibernated run:b; 10:20 resized large run:b;"
      " 10:30 heartbeat run:b",
      "10:00-12:00 nano open run:a"},
     {"its own name", "10:00 started nano run:a; 10:10 resized large run:a; 10:30 hibernated run:a",
@@ -152,7 +159,8 @@ static const Case HEARTBEATS[] = {
      "10:00-10:05 nano heartbeat_lost; 10:15:00.000001-10:16 nano stopped"},
     {"the time before the first heartbeat is not watched",
      "10:00 started nano; 11:00 heartbeat; 11:05 stopped", "10:00-11:05 nano stopped"},
-    {"resized proves life", "10:00 started nano; 10:05 heartbeat; 10:14 resized large; 10:24 stopped",
+    {"resized proves life",
+     "10:00 started nano; 10:05 heartbeat; 10:14 resized large; 10:24 stopped",
      "10:00-10:24 nano 10:14 large stopped"},
     {"resized to the same size proves life",
      "10:00 started nano; 10:05 heartbeat; 10:14 resized nano; 10:24 stopped",
@@ -164,7 +172,8 @@ static const Case HEARTBEATS[] = {
      "10:00 started nano; 10:05 resized large; 10:06 started nano RUNNING; 11:00 stopped",
      "10:00-11:00 nano 10:05 large 10:06 nano stopped"},
     {"what does not act proves nothing, and the time counts all the same",
-     "10:00 started nano run:a; 10:05 heartbeat run:a; 10:14 heartbeat run:b; 10:16 resized large run:b;"
+     "10:00 started nano run:a; 10:05 heartbeat run:a; 10:14 heartbeat run:b;"
+     " 10:16 resized large run:b;"
      " 10:17 stopped run:a",
      "10:00-10:05 nano heartbeat_lost run:a"},
     {"a run superseded in time", "10:00 started nano; 10:05 heartbeat; 10:15 started large",
@@ -200,16 +209,19 @@ static const Case HEARTBEATS[] = {
      "10:00-10:05 nano heartbeat_lost; 10:30-10:30 large heartbeat_lost"},
     {"lost and reopened twice",
      "10:00 started nano; 10:05 heartbeat; 10:30 resized large; 10:50 heartbeat; 10:51 stopped",
-     "10:00-10:05 nano heartbeat_lost; 10:30-10:30 large heartbeat_lost; 10:50-10:51 large stopped"},
+     "10:00-10:05 nano heartbeat_lost; 10:30-10:30 large heartbeat_lost;"
+     " 10:50-10:51 large stopped"},
     {"stopped while lost: nothing reopens it",
      "10:00 started nano; 10:05 heartbeat; 10:30 stopped; 10:40 heartbeat; 10:50 resized large",
      "10:00-10:05 nano heartbeat_lost"},
-    {"hibernated while lost", "10:00 started nano; 10:05 heartbeat; 10:30 hibernated; 10:40 heartbeat",
+    {"hibernated while lost",
+     "10:00 started nano; 10:05 heartbeat; 10:30 hibernated; 10:40 heartbeat",
      "10:00-10:05 nano heartbeat_lost"},
     {"started while lost", "10:00 started nano; 10:05 heartbeat; 10:30 started pico RESUME",
      "10:00-10:05 nano heartbeat_lost; 10:30-12:00 pico open"},
     {"a stop of another run leaves it lost",
-     "10:00 started nano run:a; 10:05 heartbeat; 10:30 stopped run:b; 10:40 heartbeat; 10:45 stopped",
+     "10:00 started nano run:a; 10:05 heartbeat; 10:30 stopped run:b; 10:40 heartbeat;"
+     " 10:45 stopped",
      "10:00-10:05 nano heartbeat_lost run:a; 10:40-10:45 nano stopped run:a"},
     {"another run's heartbeat and resized leave it lost",
      "10:00 started nano run:a; 10:05 heartbeat; 10:30 heartbeat run:b; 10:40 resized large run:b;"
@@ -219,7 +231,8 @@ static const Case HEARTBEATS[] = {
      "10:00 started nano run:a; 10:05 heartbeat; 10:40 resized large run:a; 10:45 stopped",
      "10:00-10:05 nano heartbeat_lost run:a; 10:40-10:45 large stopped run:a"},
     {"a lost run without a name takes that of what reopens it",
-     "10:00 started nano; 10:05 heartbeat; 10:40 heartbeat run:b; 10:45 stopped run:c; 10:46 stopped",
+     "10:00 started nano; 10:05 heartbeat; 10:40 heartbeat run:b; 10:45 stopped run:c;"
+     " 10:46 stopped",
      "10:00-10:05 nano heartbeat_lost; 10:40-10:46 nano stopped run:b"},
     // the version of the day of the last proof: a minute from the 10th on
     {"the timeout of the day of the last proof, before",
@@ -235,7 +248,8 @@ static const Case HEARTBEATS[] = {
 static const Case SHAPES[] = {
     {"no events", "", ""},
     {"runs of no length are counted at their start",
-     "10:00 started nano seq:1; 10:00 stopped seq:2; 10:00 started nano seq:3; 10:00 started large seq:4",
+     "10:00 started nano seq:1; 10:00 stopped seq:2; 10:00 started nano seq:3;"
+     " 10:00 started large seq:4",
      "10:00-10:00 nano stopped; 10:00-10:00 nano superseded #1; 10:00-12:00 large open #2"},
     {"and anew at the next",
      "10:00 started nano seq:1; 10:00 started nano seq:2; 10:01 started nano",
@@ -256,11 +270,11 @@ static const Case OPEN[] = {
      "10:00-10:01 nano open", "10:01"},
     {"proven exactly the timeout ago", "10:00 started nano; 10:05 heartbeat",
      "10:00-10:15 nano open", "10:15"},
-    {"a microsecond more", "10:00 started nano; 10:05 heartbeat",
-     "10:00-10:05 nano heartbeat_lost", "10:15:00.000001"},
+    {"a microsecond more", "10:00 started nano; 10:05 heartbeat", "10:00-10:05 nano heartbeat_lost",
+     "10:15:00.000001"},
     {"sizes beyond the last proof do not count",
-     "10:00 started nano; 10:05 heartbeat; 10:06 resized large",
-     "10:00-10:06 nano heartbeat_lost", "11:00"},
+     "10:00 started nano; 10:05 heartbeat; 10:06 resized large", "10:00-10:06 nano heartbeat_lost",
+     "11:00"},
     {"nothing is open while the VM is lost",
      "10:00 started nano run:a; 10:05 heartbeat; 10:30 stopped run:b",
      "10:00-10:05 nano heartbeat_lost run:a; lost", "11:00"},
@@ -269,7 +283,6 @@ static const Case OPEN[] = {
     {"not watched, for years", "2001-01-01T00:00:00Z started nano",
      "2001-01-01T00:00:00Z-2199-12-31T00:00:00Z nano open", "2199-12-31T00:00:00Z"},
 };
-// clang-format on
 
 typedef struct Printer {
     const Catalog *catalog;
@@ -333,8 +346,8 @@ static const struct {
 } SPANS[] = {
     {"one size", "nano", 1},
     {"a change", "nano 2026-10-03T10:00:30Z large", 2},
-    {"a microsecond apart", "nano 2026-10-03T10:00:00.000001Z large 2026-10-03T10:00:00.000002Z pico",
-     3},
+    {"a microsecond apart",
+     "nano 2026-10-03T10:00:00.000001Z large 2026-10-03T10:00:00.000002Z pico", 3},
     {"tenths", "alpha 2026-10-03T10:00:00.1Z nano 2026-10-03T23:59:59.999999Z alpha", 3},
     {"far apart", "nano 2199-12-31T23:59:59.999999Z large", 2},
 };
@@ -361,7 +374,10 @@ START_TEST(goes_on_from_text)
     OWNED_ARENA Arena *arena = arena_new();
     OWNED_BUF Buf got = {0};
     Printer printer = {catalog, &got};
-    Timeline timeline = {.arena = arena, .phase = PHASE_RUNNING, .started = true, .nth = 3,
+    Timeline timeline = {.arena = arena,
+                         .phase = PHASE_RUNNING,
+                         .started = true,
+                         .nth = 3,
                          .start = time_parse(STR("10:00"))};
     timeline.span = spans_parse(catalog, STR("nano 2026-10-03T10:10:00Z large"), timeline.start,
                                 arena, &timeline.spans);
@@ -373,6 +389,53 @@ START_TEST(goes_on_from_text)
         timeline_apply(&timeline, catalog, &(const Event *){&event[i]}, 1, print_ended, &printer);
     ck_assert_str_eq(got.p, "10:00-10:40 nano 10:10 large 10:20 pico 10:30 nano superseded #3");
     ck_assert(timeline.phase == PHASE_RUNNING && timeline.nth == 0 && !timeline.watched);
+}
+END_TEST
+
+// ---- sizes in the catalogue ----
+static const struct {
+    const char *label, *event, *size; // NULL: none
+} SIZES[] = {
+    {"by name", "10:00 started nano", "nano"},
+    {"of no such name", "10:00 started huge", NULL},
+    {"by name, though resources say otherwise", "10:00 started nano 32000/64", "nano"},
+    {"exactly what it holds", "10:00 started 2000/1", "pico"},
+    {"more memory", "10:00 started 250/3", "nano"},
+    {"more processors", "10:00 started 2250/1", "large"},
+    {"of equally cheap ones the first by name", "10:00 started 2000/2", "alpha"},
+    {"more than any holds", "10:00 started 250/65", NULL},
+    {"by the rates of its time", "10T00:00 started 2000/4", "large"},
+    {"a name before the first version", "2000-01-01T00:00:00Z started nano", "nano"},
+};
+
+START_TEST(sizes)
+{
+    OWNED_CATALOG Catalog *catalog = parse(RATES_CHANGE);
+    OWNED_ARENA Arena *arena = arena_new();
+    size_t n;
+    Event *event = events_parse(SIZES[_i].event, arena, &n);
+    SizeNo size = event_size(event, catalog), expected = SIZE_NONE;
+    if (SIZES[_i].size) expected = catalog_size(catalog, str(SIZES[_i].size));
+    ck_assert_msg(size == expected, "%s: %d", SIZES[_i].label, size);
+}
+END_TEST
+
+// A size that a later version brings is not there before.
+START_TEST(later_size)
+{
+    OWNED_CATALOG Catalog *catalog = parse(
+        CATALOG(DATED("2026-01-01", "600", RATED("nano", 2, 4, 10)) "," DATED(
+            "2026-10-03", "600", RATED("nano", 2, 4, 10) "," RATED("pico", 2, 1, 5))));
+    OWNED_ARENA Arena *arena = arena_new();
+    size_t n;
+    Event *event = events_parse(
+        "02T23:59:59.999999 started pico; 00:00 started pico;"
+        " 02T23:59 started 2000/1; 00:00 started 2000/1",
+        arena, &n);
+    static const char *const expected[] = {NULL, "pico", "nano", "pico"};
+    for (size_t i = 0; i < n; i++)
+        ck_assert_uint_eq(event_size(&event[i], catalog),
+                          expected[i] ? catalog_size(catalog, str(expected[i])) : SIZE_NONE);
 }
 END_TEST
 
@@ -398,6 +461,8 @@ int main(void)
     EACH(open_runs, OPEN);
     EACH(spans, SPANS);
     tcase_add_test(tests, goes_on_from_text);
+    EACH(sizes, SIZES);
+    tcase_add_test(tests, later_size);
     tcase_add_test(tests, reasons);
     Suite *suite = suite_create("timeline");
     suite_add_tcase(suite, tests);

@@ -59,7 +59,11 @@ def chosen_tests(chosen: argparse.Namespace) -> tuple[list[Test], list[Test]]:
     """The tests to run, and those that are for another kind of broker than the one at hand."""
     for path in sorted(HERE.glob("test_*.py")):
         importlib.import_module(path.stem)
-    tests = [t for t in TESTS if re.search(chosen.only, t.name) and (chosen.long or not t.long)]
+    tests = [
+        t for t in TESTS
+        if re.search(chosen.only, t.name) and (chosen.long or not t.long)
+        and (chosen.missing or not t.missing)
+    ]
     kind = chosen.kafka.split(":")[0]
     if kind == "none":
         return tests, []
@@ -132,8 +136,6 @@ class Runner:
         """In the test's own process."""
         if test.kafka and self.chosen.kafka == "none":
             return "skipped", "needs Kafka (--kafka mock or real:HOST:PORT)"
-        if test.missing and not self.chosen.missing:
-            return "skipped", f"not there yet: {test.missing}"
         try:
             test.run(
                 World(
@@ -222,6 +224,10 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"what failed left its files in {folder}")
+    later = [test for test in TESTS if test.missing and not chosen.missing]
+    if later:
+        names = ", ".join(f"{test.name} ({test.missing})" for test in later)
+        print(f"of what tally does not do yet (--missing), not counted here: {names}")
     if elsewhere:
         names = ", ".join(test.name for test in elsewhere)
         print(f"for a real broker only (--kafka real:HOST:PORT), not counted here: {names}")
