@@ -3,6 +3,7 @@
 // asks.
 #include "cli/cli.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -143,11 +144,16 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 }
 
+enum { KEPT_BYTES = 32 * 1024 * 1024 };
+
 int main(int argc, char **argv)
 {
     Error error = {0};
     // A reader that went away is an error of the write, not the end of the process.
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 1;
+    // Batches come and go at the same size: memory given back to the system would be asked for again
+    // at once, page by page.
+    if (!mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) || !mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)) return 1;
     if (argc < 2) {
         error_set(&error, ST_BAD_INPUT, "which command?");
         error_hint(&error, "see tally --help");

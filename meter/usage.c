@@ -62,7 +62,10 @@ static int compare_cells(const void *pa, const void *pb)
 static void merge(Gather *g)
 {
     if (g->count == 0) return;
-    qsort(g->cell, g->count, sizeof *g->cell, compare_cells);
+    bool in_order = true; // as stored day totals come
+    for (size_t i = 1; i < g->count && in_order; i++)
+        in_order = compare_cells(&g->cell[i - 1], &g->cell[i]) <= 0;
+    if (!in_order) qsort(g->cell, g->count, sizeof *g->cell, compare_cells);
     size_t n = 0;
     for (size_t i = 0; i < g->count; i++) {
         if (n > 0 && compare_cells(&g->cell[n - 1], &g->cell[i]) == 0) {
@@ -243,12 +246,15 @@ static Status usage_days_within(Gather *g, Db *db, const Now *now, const Str *ac
     OWNED_ROWS Rows *rows = NULL;
     Str params[] = {ids, param_day(g->arena, from), param_day(g->arena, to)};
     TRY(db_query(db, &SQL_METER_USAGE_CELLS, 3, params, &rows, error));
+    Str account = {0};
     for (int row = 0; row < rows_count(rows); row++) {
         Day day = rows_day(rows, row, 1);
         SizeNo size = catalog_size(g->catalog, rows_str(rows, row, 2));
         ASSERT(size != SIZE_NONE);
         int64_t minutes = rows_int(rows, row, 3);
-        push(g, (Cell){.account = arena_copy(g->arena, rows_str(rows, row, 0)),
+        if (!str_equal(account, rows_str(rows, row, 0))) // rows come in stretches of one account
+            account = arena_copy(g->arena, rows_str(rows, row, 0));
+        push(g, (Cell){.account = account,
                        .start = day.days,
                        .size = size,
                        .minutes = minutes,

@@ -7,6 +7,8 @@
 
 #include "meter/meter_sql.h"
 
+#include <stdio.h>
+
 // ---- events ----
 static Status write_events(const Attempt *a, Error *error)
 {
@@ -171,49 +173,65 @@ Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *err
 }
 
 // ---- VMs ----
-Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error)
+static void copy_vm(Copy *copy, const Catalog *catalog, const VmGroup *vm, Buf *sizes)
 {
-    int64_t staged = 0;
-    for (size_t g = 0; g < groups; g++) staged += group[g].added_count > 0;
-    if (staged == 0) return ST_OK;
-    TRY(db_run(db, &SQL_METER_VM_STAGE_CLEAR, 0, NULL, NULL, error));
+    const Timeline *t = &vm->timeline;
+    bool kept = t->phase != PHASE_IDLE;
+    copy_row(copy, 12);
+    copy_str(copy, vm->account);
+    copy_str(copy, vm->vm);
+    copy_int8(copy, vm->version + 1);
+    if (vm->has_last) copy_instant(copy, vm->last_at);
+    else copy_null(copy);
+    copy_int2(copy, (int16_t)t->phase);
+    if (t->started) copy_instant(copy, t->start);
+    else copy_null(copy);
+    copy_int4(copy, t->nth);
+    copy_str(copy, kept ? t->name : (Str){0});
+    buf_clear(sizes);
+    if (kept) spans_format(catalog, t->span, t->spans, sizes);
+    copy_str(copy, kept ? buf_str(sizes) : (Str){0});
+    if (t->phase == PHASE_RUNNING && t->watched) copy_instant(copy, t->proof);
+    else copy_null(copy);
+    copy_bool(copy, vm->pending);
+    copy_bool(copy, kept); // listed
+}
+
+// Those that have no row yet, into vm; or those that have one, into vm_stage.
+static Status copy_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, bool fresh,
+                       int64_t *copied, Error *error)
+{
+    *copied = 0;
+    for (size_t g = 0; g < groups; g++)
+        *copied += group[g].added_count > 0 && (group[g].version == 0) == fresh;
+    if (*copied == 0) return ST_OK;
+    char target[256];
+    snprintf(target, sizeof target,
+             "%s (account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at,"
+             " pending, listed)",
+             fresh ? "vm" : "vm_stage");
     Copy copy;
-    TRY(copy_begin(
-        &copy, db,
-        "vm_stage (account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at, pending)",
-        error));
+    TRY(copy_begin(&copy, db, target, error));
     OWNED_BUF Buf sizes = {0};
     Status status = ST_OK;
     for (size_t g = 0; g < groups && status == ST_OK; g++) {
-        const VmGroup *vm = &group[g];
-        const Timeline *t = &vm->timeline;
-        bool kept = t->phase != PHASE_IDLE;
-        if (vm->added_count == 0) continue;
-        copy_row(&copy, 11);
-        copy_str(&copy, vm->account);
-        copy_str(&copy, vm->vm);
-        copy_int8(&copy, vm->version + 1);
-        if (vm->has_last) copy_instant(&copy, vm->last_at);
-        else copy_null(&copy);
-        copy_int2(&copy, (int16_t)t->phase);
-        if (t->started) copy_instant(&copy, t->start);
-        else copy_null(&copy);
-        copy_int4(&copy, t->nth);
-        copy_str(&copy, kept ? t->name : (Str){0});
-        buf_clear(&sizes);
-        if (kept) spans_format(catalog, t->span, t->spans, &sizes);
-        copy_str(&copy, kept ? buf_str(&sizes) : (Str){0});
-        if (t->phase == PHASE_RUNNING && t->watched) copy_instant(&copy, t->proof);
-        else copy_null(&copy);
-        copy_bool(&copy, vm->pending);
+        if (group[g].added_count == 0 || (group[g].version == 0) != fresh) continue;
+        copy_vm(&copy, catalog, &group[g], &sizes);
         status = copy_flush(&copy, error);
     }
     Error ignored;
     Status ended = copy_end(&copy, status == ST_OK ? error : &ignored);
-    if (status != ST_OK) return status;
-    TRY(ended);
-    int64_t written = 0;
+    return status == ST_OK ? ended : status;
+}
+
+Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error)
+{
+    int64_t fresh, staged, written = 0;
+    TRY(copy_vms(db, catalog, group, groups, true, &fresh, error));
+    TRY(copy_vms(db, catalog, group, groups, false, &staged, error));
+    if (staged == 0) return ST_OK;
     TRY(db_run(db, &SQL_METER_VM_SAVE, 0, NULL, &written, error));
+    TRY(db_script(db, "TRUNCATE vm_stage", error)); // a rebuild writes it several times
     if (written != staged)
         return error_set(error, ST_CONFLICT, "somebody else wrote %lld of %lld VMs meanwhile",
                          (long long)(staged - written), (long long)staged);

@@ -41,6 +41,8 @@ static const Case CASES[] = {
      "pico " AT("10:00:10") " nano " AT("10:00:20") " pico " AT("10:00:30") " large " AT(
          "10:00:40") " pico",
      "03 large 1 160"},
+    {"at a minute's end, after another within it", "10:00", "10:02",
+     "nano " AT("10:00:30") " pico " AT("10:01:00") " large", "03 nano 1 10; 03 large 1 160"},
     {"in neighbouring minutes", "10:00", "10:03",
      "pico " AT("10:00:30") " nano " AT("10:01:30") " large",
      "03 nano 1 10; 03 large 1 160; 03 large 1 160"},

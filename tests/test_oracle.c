@@ -28,7 +28,7 @@ static bool one_in(int64_t n) { return below(n) == 0; }
 // From one event to the next: none, tiny, about a minute, about the timeouts, long.
 static int64_t gap_us(void)
 {
-    static const int64_t exact[] = {0, 0, 0, 1, 60, 600, 120, 599};
+    static const int64_t exact[] = {0, 0, 1, 30, 30, 60, 120, 599, 600};
     switch (below(8)) {
     case 0:
     case 1: return 0;

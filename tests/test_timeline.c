@@ -78,6 +78,13 @@ static const Case TIES[] = {
      "09:00 started nano; 09:30 heartbeat; 10:00 resized large;"
      " 10:00 heartbeat; 10:05 stopped",
      "09:00-09:30 nano heartbeat_lost; 10:00-10:05 large stopped"},
+    {"lost: what reopens it names it",
+     "09:00 started nano; 09:30 heartbeat; 10:00 resized large run:b; 10:00 heartbeat run:c;"
+     " 10:05 stopped",
+     "09:00-09:30 nano heartbeat_lost; 10:00-10:05 nano stopped run:c"},
+    {"a size held for no time between two of another",
+     "10:00 started nano; 10:30 resized large id:a; 10:30 resized nano id:b; 11:00 stopped",
+     "10:00-11:00 nano stopped"},
     {"sequence goes before type", "10:00 stopped seq:1; 10:00 started nano seq:2",
      "10:00-12:00 nano open"},
     {"sequence while running", "09:00 started nano; 10:00 started large seq:1; 10:00 stopped seq:2",

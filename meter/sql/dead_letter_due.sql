@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Dead letters whose time has come: their account appeared, or their time is not far ahead any more. In order
 -- of arrival.
 -- $1 latest time that is not future, $2 after this id, $3 limit

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Dead letters for people and programs.
 -- $1 state or NULL, $2 reason or NULL, $3 after this id, $4 limit
 SELECT d.id, d.reason, d.detail, d.account, d.vm, d.at, o.topic, o.partition, o.file, d.position,

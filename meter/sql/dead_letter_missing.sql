@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Which of these ids are not those of an open dead letter.
 -- $1 bigint[] ids
 SELECT asked.id FROM unnest($1::bigint[]) AS asked (id)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Stored events of these identities, by their place in the lists; the columns of history_events behind it.
 -- $1 text[] accounts, $2 text[] VMs, $3 text[] sources, $4 text[] ids
 SELECT e.account, e.vm, e.source, e.id, e.at, e.type, e.bootup, e.sequence, e.size, e.millicpu, e.memory_bytes,

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- All events of some VMs, by VM in order of time.
 -- $1 text[] accounts, $2 text[] VMs
 SELECT e.account, e.vm, e.source, e.id, e.at, e.type, e.bootup, e.sequence, e.size, e.millicpu, e.memory_bytes,

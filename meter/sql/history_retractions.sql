@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- What retractions of some VMs take back.
 -- $1 text[] accounts, $2 text[] VMs
 SELECT e.account, e.vm, e.target_source, e.target_id

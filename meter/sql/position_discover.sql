@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Notes partitions that exist. One that nobody knew held nothing when the others of its topic were looked at: whoever
 -- noted a progress listed the partitions after it. So it begins with the least progress of its topic.
 -- $1 text[] topics, $2 int[] partitions

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Moves positions from where we left them to behind what was just metered. A row that does not change belongs to
 -- somebody else by now.
 -- $1 text[] topics, $2 int[] partitions, $3 bigint[] our epochs, $4 bigint[] expected next offsets,

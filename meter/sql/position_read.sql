@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Where partitions stand, by their place in the lists.
 -- $1 text[] topics, $2 int[] partitions
 SELECT asked.n, p.epoch, p.next_offset

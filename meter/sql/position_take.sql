@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Takes a partition up: raises its epoch under the row's lock, so that whoever had it can write no more.
 -- $1 topic, $2 partition
 INSERT INTO position AS p (topic, partition, epoch) VALUES ($1, $2::integer, 1)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Runs that ended and overlap [from, to). Those of up to a day began at most a day before; longer ones have an index.
 -- With --as-of, only of VMs without events after it.
 -- $1 account, $2 from, $3 to, $4 as-of or NULL

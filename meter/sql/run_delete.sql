@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Removes runs that are not so any more.
 -- $1 text[] accounts, $2 timestamptz[] starts, $3 text[] VMs, $4 int[] nth
 DELETE FROM run r

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Adds to the day totals; differences may be negative.
 -- $1 text[] accounts, $2 date[] days, $3 text[] sizes, $4 bigint[] minutes, in order of the first three
 INSERT INTO usage_day AS u (account, day, size, minutes)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- VMs with an open run that began before a time; with --as-of, only those without events after it.
 -- $1 text[] accounts, $2 the time, $3 as-of or NULL
 SELECT account, vm, phase, started_at, nth, run, sizes, proof_at FROM vm

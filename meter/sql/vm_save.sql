@@ -1,9 +1,8 @@
--- Writes what vm_stage holds. A row that somebody else has written since it was read is left alone: fewer
--- rows than staged are affected, and the caller starts over.
-INSERT INTO vm AS v (account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at, pending, listed)
-SELECT account, vm, version, last_at, phase, started_at, nth, run, sizes, proof_at, pending, phase <> 0 FROM vm_stage
-ON CONFLICT (account, vm) DO UPDATE
-SET version = excluded.version, last_at = excluded.last_at, phase = excluded.phase, started_at = excluded.started_at,
-    nth = excluded.nth, run = excluded.run, sizes = excluded.sizes, proof_at = excluded.proof_at,
-    pending = excluded.pending, listed = v.listed OR excluded.listed
-WHERE v.version = excluded.version - 1
+-- SPDX-License-Identifier: Apache-2.0
+-- Writes what vm_stage holds over the VMs' rows. A row that somebody else has written since it was read is left
+-- alone: fewer rows than staged are affected, and the caller starts over.
+UPDATE vm v
+SET version = s.version, last_at = s.last_at, phase = s.phase, started_at = s.started_at, nth = s.nth, run = s.run,
+    sizes = s.sizes, proof_at = s.proof_at, pending = s.pending, listed = v.listed OR s.listed
+FROM vm_stage s
+WHERE v.account = s.account AND v.vm = s.vm AND v.version = s.version - 1

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Takes VMs that have not run for a while off the list of those that may run; a few at a time, passing over
 -- those that are being written.
 -- $1 idle since before this time, $2 limit
