@@ -58,7 +58,7 @@ static void letter_to_json(const DeadLetter *d, JsonWriter *w)
 
 static void letter_to_text(const DeadLetter *d, Buf *out)
 {
-    buf_addf(out, "%-8" PRId64 " %-16s ", d->id, d->reason.p);
+    buf_addf(out, "%-8" PRId64 " %-9s %-16s ", d->id, d->state.p, d->reason.p);
     if (d->has_partition)
         buf_addf(out, "%s/%" PRId64 "@%" PRId64 "  ", d->topic.p, d->partition, d->position);
     else buf_addf(out, "%s:%" PRId64 "  ", d->file.p, d->position);
@@ -93,7 +93,7 @@ Status cmd_dead_letters_list(int argc, char **argv, Error *error)
     JsonWriter w = {.out = &out, .pretty = true};
     bool json = format == 1;
     if (json) jw_begin_array(&w, NULL);
-    else buf_addf(&out, "%-8s %-16s where  why\n", "id", "reason");
+    else buf_addf(&out, "%-8s %-9s %-16s where  why\n", "id", "state", "reason");
     int64_t after = 0;
     for (size_t count = LETTERS_PAGE; count == LETTERS_PAGE;) {
         OWNED_ARENA Arena *arena = arena_new();

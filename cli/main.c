@@ -151,8 +151,8 @@ int main(int argc, char **argv)
     Error error = {0};
     // A reader that went away is an error of the write, not the end of the process.
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 1;
-    // Batches come and go at the same size: memory given back to the system would be asked for again
-    // at once, page by page.
+    // Batches come and go at the same size: memory given back to the system would be asked for
+    // again at once, page by page.
     if (!mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) || !mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)) return 1;
     if (argc < 2) {
         error_set(&error, ST_BAD_INPUT, "which command?");

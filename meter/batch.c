@@ -33,6 +33,7 @@ static bool is_candidate(const Item *item)
 static Status look_up_accounts(Attempt *a, Error *error)
 {
     Known *known = a->meter->known;
+    known_reserve(known, a->count);
     OWNED_BUF Buf ids = {0};
     array_begin(&ids);
     Str before = {0}; // events come in stretches of one account
@@ -343,6 +344,7 @@ static Status long_way_done(void *context, const History *history, Error *error)
     if (group->timeline.spans)
         memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
     group->timeline.span = span;
+    group->timeline.span_room = group->timeline.spans + 1;
     a->meter->tally.late_vms++;
     return ST_OK;
 }

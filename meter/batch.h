@@ -131,4 +131,7 @@ typedef struct Known Known;
 Known *known_new(void);
 void known_free(Known *known);
 bool known_has(const Known *known, Str account);
+// Makes room for `more`: where they would not fit, all are forgotten. Call before known_has decides
+// whom to ask for.
+void known_reserve(Known *known, size_t more);
 void known_add(Known *known, Str account);

@@ -40,9 +40,11 @@ typedef struct Collector {
     int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms, behind;
     Instant asked_at; // of the question under way
     bool has_start;
-    Instant start; // --until-caught-up: what stood there then must be metered
-    bool troubled; // the last notice was of trouble
-    Buf topics;    // as an array
+    Instant start;  // --until-caught-up: what stood there then must be metered
+    bool troubled;  // the last notice was of trouble
+    Buf topics;     // as an array
+    Header *header; // of the record at hand
+    int header_room;
 } Collector;
 
 static void notice(const Collector *c, const char *text)
@@ -50,9 +52,14 @@ static void notice(const Collector *c, const char *text)
     if (c->config->notice) c->config->notice(text);
 }
 
+// Of all that a record says, so that another one at the same offset and time differs.
 static uint64_t record_hash(const KafkaRecord *record)
 {
-    return str_hash(str_hash(HASH_SEED, record->key) * 31, record->value);
+    uint64_t hash = str_hash(str_hash(HASH_SEED, record->key) * 31, record->value);
+    for (int h = 0; h < record->headers_count; h++)
+        hash = str_hash(str_hash(hash * 31, record->headers[h].name) * 31,
+                        record->headers[h].value);
+    return hash;
 }
 
 // ---- taking partitions up ----
@@ -85,11 +92,6 @@ static Status begin_at(KafkaPartition *partition, const KafkaWatermark *mark, co
     place->next_offset = rows_int(rows, 0, 1);
     bool metered = !rows_null(rows, 0, 2);
     *reading = (Reading){.topic_index = partition->topic_index, .last_ms = -1};
-    if (!metered && place->next_offset == 0) {
-        partition->offset = mark->low;
-        place->next_offset = 0;
-        return ST_OK;
-    }
     if (place->next_offset < mark->low)
         return gone(partition, place->next_offset,
                     "is gone from the broker: its retention was shorter than our pause", error);
@@ -108,42 +110,52 @@ static Status begin_at(KafkaPartition *partition, const KafkaWatermark *mark, co
     return ST_OK;
 }
 
+// The regular question may be under way; its answer is not wanted any more, but must be fetched.
+static Status finish_question(Collector *c, Error *error)
+{
+    for (int i = 0; c->asked_at.us && i <= KAFKA_WATCH_TIMEOUT_MS / 10; i++) {
+        bool ready = false;
+        Error ignored;
+        KafkaWatermarks old = {0};
+        if (kafka_watch_answer(c->watch, &ready, &old, &ignored) == ST_OK && ready)
+            kafka_watermarks_free(&old);
+        if (ready) c->asked_at.us = 0;
+        else clock_sleep_ms(10);
+    }
+    if (!c->asked_at.us) return ST_OK;
+    return error_set(error, ST_RETRY, "the broker does not say how far its partitions reach");
+}
+
+static Status take_up(Collector *c, KafkaPartition *partition, const KafkaWatermarks *marks, int p,
+                      Arena *arena, Error *error)
+{
+    const KafkaWatermark *mark = find_mark(marks, partition);
+    if (!mark)
+        return error_set(error, ST_RETRY,
+                         "topic %s, partition %d: the broker does not say how far it reaches",
+                         partition->topic, partition->partition);
+    OWNED_ROWS Rows *rows = NULL;
+    Str params[] = {str(partition->topic), param_int(arena, partition->partition),
+                    param_int(arena, mark->low)};
+    TRY(db_query(meter_db(c->meter), &SQL_METER_POSITION_TAKE, 3, params, &rows, error));
+    c->place[p] = (Place){.topic = partition->topic, .partition = partition->partition};
+    TRY(begin_at(partition, mark, rows, &c->place[p], &c->reading[p], error));
+    return meter_origin_partition(c->meter, partition->topic, partition->partition,
+                                  &c->place[p].origin, error);
+}
+
 static Status assigned(void *context, KafkaPartition *partitions, int count, Error *error)
 {
     Collector *c = context;
-    Db *db = meter_db(c->meter);
-    if (db_lost(db)) TRY(meter_recover(c->meter, error));
-    OWNED_KAFKA_WATERMARKS KafkaWatermarks marks = {0};
     if (count > PLACES_MAX)
         return error_set(error, ST_FATAL, "%d partitions, more than %d", count, PLACES_MAX);
-    // The regular question may be under way; its answer is not wanted any more.
-    bool ready = false;
-    if (c->asked_at.us) {
-        for (int i = 0; i < KAFKA_WATCH_TIMEOUT_MS / 10 && !ready; i++) {
-            Error ignored;
-            KafkaWatermarks old = {0};
-            if (kafka_watch_answer(c->watch, &ready, &old, &ignored) == ST_OK && ready)
-                kafka_watermarks_free(&old);
-            if (!ready) clock_sleep_ms(10);
-        }
-        c->asked_at.us = 0;
-    }
-    if (count > 0) TRY(kafka_watch_now(c->watch, &marks, error));
-    OWNED_ARENA Arena *arena = arena_new();
-    for (int i = 0; i < count; i++) {
-        KafkaPartition *partition = &partitions[i];
-        const KafkaWatermark *mark = find_mark(&marks, partition);
-        if (!mark)
-            return error_set(error, ST_RETRY,
-                             "topic %s, partition %d: the broker does not say how far it reaches",
-                             partition->topic, partition->partition);
-        OWNED_ROWS Rows *rows = NULL;
-        Str params[] = {str(partition->topic), param_int(arena, partition->partition)};
-        TRY(db_query(db, &SQL_METER_POSITION_TAKE, 2, params, &rows, error));
-        c->place[i] = (Place){.topic = partition->topic, .partition = partition->partition};
-        TRY(begin_at(partition, mark, rows, &c->place[i], &c->reading[i], error));
-        TRY(meter_origin_partition(c->meter, partition->topic, partition->partition,
-                                   &c->place[i].origin, error));
+    if (db_lost(meter_db(c->meter))) TRY(meter_recover(c->meter, error));
+    if (count > 0) {
+        OWNED_KAFKA_WATERMARKS KafkaWatermarks marks = {0};
+        OWNED_ARENA Arena *arena = arena_new();
+        TRY(finish_question(c, error));
+        TRY(kafka_watch_now(c->watch, &marks, error));
+        for (int p = 0; p < count; p++) TRY(take_up(c, &partitions[p], &marks, p, arena, error));
     }
     c->places = count;
     meter_places(c->meter, c->place, count);
@@ -222,11 +234,14 @@ static Status take_record(Collector *c, const KafkaRecord *record, Error *error)
         if (record->offset > reading->reached) reading->reached = record->offset;
         return ST_OK;
     }
-    int headers = record->headers_count < HEADERS_MAX ? record->headers_count : HEADERS_MAX;
-    Header header[HEADERS_MAX];
+    int headers = record->headers_count;
+    if (headers > c->header_room) {
+        c->header_room = headers;
+        c->header = mem_resize(c->header, (size_t)headers * sizeof *c->header);
+    }
     for (int h = 0; h < headers; h++)
-        header[h] = (Header){record->headers[h].name, record->headers[h].value};
-    Message message = {record->key, record->value, headers, header};
+        c->header[h] = (Header){record->headers[h].name, record->headers[h].value};
+    Message message = {record->key, record->value, headers, c->header};
     if (meter_pending(c->meter) == 0) c->batch_began_ms = clock_monotonic_ms();
     meter_add(c->meter, &message,
               &(Standpoint){.origin = c->place[p].origin,
@@ -302,17 +317,20 @@ static Status ask_watch(Collector *c, Error *error)
 
 static Status discover(Collector *c, const KafkaWatermarks *marks, Error *error)
 {
-    OWNED_BUF Buf topics = {0}, partitions = {0};
+    OWNED_BUF Buf topics = {0}, partitions = {0}, oldest = {0};
     array_begin(&topics);
     array_begin(&partitions);
+    array_begin(&oldest);
     for (int i = 0; i < marks->count; i++) {
         array_add(&topics, str(marks->marks[i].topic));
         array_add_int(&partitions, marks->marks[i].partition);
+        array_add_int(&oldest, marks->marks[i].low);
     }
     array_end(&topics);
     array_end(&partitions);
-    return db_run(meter_db(c->meter), &SQL_METER_POSITION_DISCOVER, 2,
-                  (Str[]){buf_str(&topics), buf_str(&partitions)}, NULL, error);
+    array_end(&oldest);
+    return db_run(meter_db(c->meter), &SQL_METER_POSITION_DISCOVER, 3,
+                  (Str[]){buf_str(&topics), buf_str(&partitions), buf_str(&oldest)}, NULL, error);
 }
 
 static Status take_answer(Collector *c, Error *error)
@@ -442,6 +460,10 @@ static Status run_member(Collector *c, Error *error)
     kafka_consumer_close(c->consumer, KAFKA_CLOSE_TIMEOUT_MS);
     c->consumer = NULL;
     forget_places(c);
+    if (status == ST_OK && c->config->until_caught_up && !done)
+        return error_set(error, ST_FATAL,
+                         "stopped before the topics' end; what was metered stays, "
+                         "run it again to go on");
     return status;
 }
 
@@ -468,6 +490,7 @@ Status collector_run(Meter *meter, const CollectorConfig *config, Error *error)
     }
     kafka_watch_free(c->watch);
     buf_free(&c->topics);
+    free(c->header);
     free(c);
     return status;
 }

@@ -161,6 +161,7 @@ typedef struct Envelope {
 static DeadReason take_envelope(Decoder *d, const Envelope *envelope)
 {
     Event *event = d->event;
+    if (str_is_id(envelope->subject)) event->vm = envelope->subject; // whatever else may be wrong
     const struct {
         const char *name;
         Str value;
@@ -192,13 +193,13 @@ static DeadReason take_envelope(Decoder *d, const Envelope *envelope)
 
 static DeadReason take_event(Decoder *d, const Envelope *envelope, const Json *data)
 {
+    const Json *account = json_is_object(data) ? json_get(data, "account") : NULL;
+    Str id;
+    bool named = json_text(account, &id) && str_is_id(id);
+    if (named) d->event->account = arena_copy(d->arena, id);
     CHECK(take_envelope(d, envelope));
     if (!json_is_object(data)) return wrong(d, "data", data, "an object");
-    const Json *account = json_get(data, "account");
-    Str id;
-    if (!json_text(account, &id) || !str_is_id(id))
-        return wrong(d, "data.account", account, "1-64 of A-Z a-z 0-9 . _ : -");
-    d->event->account = arena_copy(d->arena, id);
+    if (!named) return wrong(d, "data.account", account, "1-64 of A-Z a-z 0-9 . _ : -");
     CHECK(take_data(d, data));
     if (d->event->type == EVENT_UNKNOWN)
         return dead(d, DEAD_UNKNOWN_TYPE,

@@ -45,8 +45,6 @@ typedef struct Header {
     Str name, value; // value absent: null
 } Header;
 
-enum { HEADERS_MAX = 256 };
-
 // What came in: the record of a partition, or a line of a file (value only).
 typedef struct Message {
     Str key, value; // absent: null

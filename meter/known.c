@@ -39,13 +39,17 @@ bool known_has(const Known *known, Str account)
     return known->slot[find(known, account)].p != NULL;
 }
 
+void known_reserve(Known *known, size_t more)
+{
+    if (known->count + more <= KNOWN_ACCOUNTS_MAX) return;
+    memset(known->slot, 0, KNOWN_SLOTS * sizeof *known->slot);
+    arena_reset(known->arena);
+    known->count = 0;
+}
+
 void known_add(Known *known, Str account)
 {
-    if (known->count == KNOWN_ACCOUNTS_MAX) {
-        memset(known->slot, 0, KNOWN_SLOTS * sizeof *known->slot);
-        arena_reset(known->arena);
-        known->count = 0;
-    }
+    ASSERT(known->count < KNOWN_SLOTS / 2);
     size_t at = find(known, account);
     if (known->slot[at].p) return;
     known->slot[at] = arena_copy(known->arena, account);

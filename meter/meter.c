@@ -214,6 +214,8 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
     // Too many collectors at the same VMs is a matter of time, not of fault.
     if (status == ST_CONFLICT) return error->status = ST_RETRY;
     if (status != ST_BAD_INPUT) return status;
+    if (count == 0)
+        return error->status = ST_FATAL; // progress alone: nothing of it came from outside
     if (count == 1) {
         if (item->rejected) return error->status = ST_FATAL; // even its dead letter is refused
         item->rejected = true;

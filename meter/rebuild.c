@@ -86,6 +86,7 @@ static Status recount_vm(void *context, const History *history, Error *error)
     if (group->timeline.spans)
         memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
     group->timeline.span = span;
+    group->timeline.span_room = group->timeline.spans + 1;
     group->added_count = 1; // so that its row is written
     return ST_OK;
 }

@@ -198,8 +198,8 @@ static void copy_vm(Copy *copy, const Catalog *catalog, const VmGroup *vm, Buf *
 }
 
 // Those that have no row yet, into vm; or those that have one, into vm_stage.
-static Status copy_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, bool fresh,
-                       int64_t *copied, Error *error)
+static Status copy_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups,
+                       bool fresh, int64_t *copied, Error *error)
 {
     *copied = 0;
     for (size_t g = 0; g < groups; g++)
@@ -386,7 +386,8 @@ static Status move_positions(const Attempt *a, Error *error)
         }
         bool stamped = last[p] && last[p]->at.timestamp_ms >= 0;
         Instant stamp = {stamped ? last[p]->at.timestamp_ms * 1000 : 0};
-        stamped = stamped && stamp.us < INSTANT_END.us; // a producer may write any timestamp
+        // A producer may write any timestamp.
+        stamped = stamped && stamp.us >= INSTANT_MIN.us && stamp.us < INSTANT_END.us;
         array_add(&columns[7], stamped ? str(instant_format(stamp, at)) : (Str){0});
         array_add(&columns[8], progress ? str(instant_format(place->progress, at)) : (Str){0});
     }

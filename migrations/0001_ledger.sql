@@ -54,7 +54,7 @@ CREATE TABLE position (
     topic       text COLLATE "C" NOT NULL,
     partition   integer NOT NULL,
     epoch       bigint NOT NULL DEFAULT 0,
-    next_offset bigint NOT NULL DEFAULT 0,
+    next_offset bigint NOT NULL,
     last_offset bigint,
     last_hash   bigint,
     last_at     timestamptz,
