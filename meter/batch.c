@@ -373,7 +373,7 @@ Status attempt_decide(Attempt *a, Error *error)
         if (!item->rejected) item->detail = item->decoded_detail;
     }
     Instant clock;
-    TRY(meter_clock(a->meter, &clock, error));
+    TRY(clock_read(a->meter, &clock, error));
     TRY(look_up_accounts(a, error));
     check_against_now(a, clock);
     group_items(a);

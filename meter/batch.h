@@ -6,6 +6,8 @@
 #include "meter/history.h"
 #include "meter/meter.h"
 
+#include <pthread.h>
+
 typedef struct Item {
     Message message;
     Event event;
@@ -74,22 +76,47 @@ typedef struct Attempt {
     int64_t letters_done;
 } Attempt;
 
+// Messages of one transaction, with their events.
+typedef struct Batch {
+    Arena *arena;
+    Item *item;
+    size_t items, room;
+    bool progress; // written with it: all that the places' progress speaks of is in it, or was
+                   // before it
+} Batch;
+
+typedef enum WriterState { WRITER_IDLE, WRITER_BUSY, WRITER_ENDING } WriterState;
+
 struct Meter {
     Db *db;
     bool has_as_of;
     Instant as_of;
     size_t events_max;
     Catalog *catalog;
-    Arena *arena; // of the batch's messages and events
-    Item *item;
-    size_t items, room, raw_bytes;
+    Batch batch[2], *gather, *writing;
     Place *place;
     int places;
-    bool unknown; // a COMMIT's outcome: whether the batch was written must be looked up
+    bool unknown; // whether what is in `writing` was committed must be looked up
     struct Known *known;
     struct VmCache *cache;
-    Tally tally;
+    Tally tally, shown; // shown: as the owner saw it last
+    int64_t first_ms;
+    // meter/writer.c: state and result are guarded by the lock.
+    bool threaded;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    WriterState state;
+    Status result;
+    Error error;
 };
+
+// meter/writer.c
+extern const char METER_SESSION[]; // settings and the stage that every connection of a meter needs
+Status writer_start(Meter *meter, Error *error) MUST_USE;
+void writer_wait(Meter *meter); // until the thread writes nothing
+void writer_stop(Meter *meter);
+Status clock_read(Meter *meter, Instant *out, Error *error) MUST_USE; // meter_clock for the writer
 
 // meter/batch.c: fills the attempt's dead reasons, groups, runs and cells. Reads the database,
 // writes nothing.

@@ -305,6 +305,13 @@ static Status flush(Collector *c, Error *error)
     return status;
 }
 
+// A full batch is written while the next one is read.
+static Status submit(Collector *c, Error *error)
+{
+    Status status = meter_submit(c->meter, error);
+    return status == ST_RETRY ? wait_and_write(c, error) : status;
+}
+
 // ---- progress ----
 static Status ask_watch(Collector *c, Error *error)
 {
@@ -438,7 +445,8 @@ static Status step(Collector *c, bool *done, Error *error)
     bool full = meter_full(c->meter);
     if (record.kind == KAFKA_RECORD && !full && meter_pending(c->meter) % 256 != 0) return ST_OK;
     bool old = waiting && clock_monotonic_ms() - c->batch_began_ms >= linger_ms;
-    if (full || old || (!waiting && goal_reached(c))) TRY(flush(c, error));
+    if (full && !goal_reached(c)) TRY(submit(c, error));
+    else if (full || old || (!waiting && goal_reached(c))) TRY(flush(c, error));
     status = keep_up(c, done, error);
     return status == ST_RETRY ? wait_and_write(c, error) : status;
 }

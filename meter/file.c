@@ -64,9 +64,8 @@ static bool is_blank(Str line)
 }
 
 // A file can wait for its database, but not for ever: its reader would never be told.
-static Status flush(Meter *meter, const FileConfig *config, Error *error)
+static Status written(Meter *meter, const FileConfig *config, Status status, Error *error)
 {
-    Status status = meter_flush(meter, error);
     if (status == ST_RETRY && config->notice) config->notice(error->text);
     for (int tries = 0;
          status == ST_RETRY && tries < FLUSH_TRIES_MAX && !(config->stop && *config->stop);
@@ -88,16 +87,16 @@ static Status meter_lines(Meter *meter, const FileConfig *config, Lines *lines, 
         bool more = false;
         if (next_line(lines, &line, &more, error) != ST_OK)
             return error_prefix(error, "%s, line %lld", config->path, (long long)number);
-        if (!more) return flush(meter, config, error);
+        if (!more) return written(meter, config, meter_flush(meter, error), error);
         if (!is_blank(line))
             meter_add(meter, &(Message){.value = line},
                       &(Standpoint){
                           .origin = origin, .position = number, .place = -1, .timestamp_ms = -1});
-        if (meter_full(meter)) TRY(flush(meter, config, error));
+        if (meter_full(meter)) TRY(written(meter, config, meter_submit(meter, error), error));
         if (config->tick && number % TICK_EVERY_LINES == 0)
             config->tick(meter, (int64_t)lines->done, bytes_all);
     }
-    TRY(flush(meter, config, error));
+    TRY(written(meter, config, meter_flush(meter, error), error));
     return error_set(error, ST_FATAL,
                      "stopped before the end of %s; what was metered stays, run it again to go on",
                      config->path);

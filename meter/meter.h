@@ -83,11 +83,16 @@ typedef struct Standpoint {
 // Decodes a copy of the message into the batch. The caller flushes when meter_full.
 void meter_add(Meter *meter, const Message *message, const Standpoint *at);
 bool meter_full(const Meter *meter);
+// Messages of the batch that is being gathered.
 size_t meter_pending(const Meter *meter);
-// Writes the batch, and the places' progress; afterwards it is empty. ST_RETRY: the database is not
-// there or not willing; the batch is kept: call meter_recover until it is, then flush again.
-// ST_REFUSED: a place is somebody else's by now: nothing was written, and the batch is empty.
-// ST_FATAL: our bug, or a changed schema.
+// Hands the batch to a thread that writes it, once the one before is written; the caller goes on
+// gathering. Fails as meter_flush does, for the batch before: then this one is still being gathered
+// (ST_RETRY), or dropped with it.
+Status meter_submit(Meter *meter, Error *error) MUST_USE;
+// Writes all that was gathered, and the places' progress; afterwards nothing is pending. ST_RETRY:
+// the database is not there or not willing; what was gathered is kept: call meter_recover until it
+// is, then flush again. ST_REFUSED: a place is somebody else's by now: nothing was written, and
+// what was gathered is dropped. ST_FATAL: our bug, or a changed schema.
 Status meter_flush(Meter *meter, Error *error) MUST_USE;
 // After ST_RETRY: reconnects where the connection is gone and looks whether the batch was committed
 // after all.
@@ -97,7 +102,9 @@ Status meter_recover(Meter *meter, Error *error) MUST_USE;
 Status meter_sweep(Meter *meter, Error *error) MUST_USE;
 // Drops the batch without writing it.
 void meter_drop(Meter *meter);
+// As of the last batch that the owner waited for.
 const Tally *meter_tally(const Meter *meter);
+// The connection, once no batch is being written on it.
 Db *meter_db(Meter *meter);
 // The clock that decides what is `future`: the database's, or --as-of.
 Status meter_clock(Meter *meter, Instant *out, Error *error) MUST_USE;
