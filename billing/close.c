@@ -3,15 +3,14 @@
 // transaction:
 //
 //   1. lock the table `closing`. Two closings at once so take turns, batch by batch, and whoever
-//   changes
-//      accounts or the catalogue (billing/guard) waits for the batch and is seen by the next one.
-//      The lock comes before anything is read: the snapshot of the transaction is taken after it
-//      and so sees all that the one before has committed.
+//      changes accounts or the catalogue (billing/guard) waits for the batch and is seen by the
+//      next. The lock comes before anything is read: the snapshot of the transaction is taken after
+//      it and so sees all that the one before has committed.
 //   2. read how far the books are: another closing may have moved them since the last batch.
-//   3. read accounts, usage and balances of one snapshot; rate.
+//   3. read accounts, usage and balances of one snapshot; rate. Usage may have been read ahead.
 //   4. take the numbers from the series, whose row stays locked from here to the commit.
-//   5. write the invoices; move `after` behind the batch's last account; with the last batch,
-//   closed_at.
+//   5. write the invoices; move `after` behind the batch's last account; with the last batch, set
+//      closed_at.
 //
 // Whatever happens, what is committed is whole batches: numbers without a gap, every account before
 // `after` dealt with and none behind it. Running the command again goes on there.
@@ -31,6 +30,7 @@ static const char LOCK[] =
 
 typedef struct Batch {
     const CloseOrder *order;
+    Ahead *ahead; // reads the next batch's usage; NULL where there is none
     Arena *arena;
     Str account; // that alone; absent: the next ones
     bool was_closed, last;
@@ -92,7 +92,10 @@ static Status rate_and_write(Db *db, Batch *b, const Account *accounts, size_t n
     TRY(catalog_load(db, &catalog, error));
     const CloseOrder *order = b->order;
     Issue *items = NULL;
-    TRY(issues_rate(db, catalog, accounts, n, order->period, &order->now, b->arena, &items, error));
+    TRY(issues_rate(db, catalog, accounts, n, order->period, &order->now, b->ahead, b->arena,
+                    &items, error));
+    // Its cells are used up; the next batch's can be read while this one is written.
+    ahead_ask(b->ahead, accounts[n - 1].id, CLOSE_BATCH_ACCOUNTS);
     TRY(issues_write(db, items, n, order->now.clock, catalog->revision, b->arena, &b->issued,
                      error));
     b->accounts = (int64_t)n;
@@ -109,7 +112,7 @@ static Status rate_and_write(Db *db, Batch *b, const Account *accounts, size_t n
 static void begin_batch(Batch *b)
 {
     arena_reset(b->arena);
-    *b = (Batch){.order = b->order, .arena = b->arena, .account = b->account};
+    *b = (Batch){.order = b->order, .ahead = b->ahead, .arena = b->arena, .account = b->account};
 }
 
 static Status close_batch(Db *db, void *context, Error *error)
@@ -176,7 +179,9 @@ static void add_up(CloseResult *out, const Batch *b)
 Status billing_close(Db *db, const CloseOrder *order, CloseResult *out, Error *error)
 {
     OWNED_ARENA Arena *arena = arena_new();
-    Batch batch = {.order = order, .arena = arena};
+    OWNED_AHEAD Ahead *ahead = ahead_new(db, &order->now, period_first(order->period),
+                                         period_end(order->period));
+    Batch batch = {.order = order, .ahead = ahead, .arena = arena};
     *out = (CloseResult){0};
     for (bool first = true;; first = false) {
         TRY(db_transaction(db, close_batch, &batch, error));

@@ -15,14 +15,15 @@ enum { NUMBER_TEXT = 32 };
 
 // ---- rating ----
 Status issues_rate(Db *db, const Catalog *catalog, const Account *accounts, size_t n, Period period,
-                   const Now *now, Arena *arena, Issue **out, Error *error)
+                   const Now *now, Ahead *ahead, Arena *arena, Issue **out, Error *error)
 {
     Str *ids = arena_alloc(arena, (n + 1) * sizeof *ids);
     for (size_t i = 0; i < n; i++) ids[i] = accounts[i].id;
     DayUsage *cells = NULL;
     size_t cell_count = 0;
-    TRY(usage_days(db, catalog, now, ids, n, period_first(period), period_end(period), arena,
-                   &cells, &cell_count, error));
+    if (!ahead_take(ahead, catalog->revision, ids, n, &cells, &cell_count))
+        TRY(usage_days(db, catalog, now, ids, n, period_first(period), period_end(period), arena,
+                       &cells, &cell_count, error));
     GrantList *lists = NULL;
     TRY(grants_read(db, catalog, accounts, n, arena, &lists, error));
     Issue *items = arena_alloc(arena, (n + 1) * sizeof *items);

@@ -91,6 +91,11 @@ Status db_open(const char *url, const char *application, Db **out, Error *error)
     return ST_OK;
 }
 
+Status db_another(const Db *db, Db **out, Error *error)
+{
+    return db_open(db->url, db->application, out, error);
+}
+
 void db_close(Db *db)
 {
     if (!db) return;

@@ -22,6 +22,8 @@ typedef struct Rows Rows;
 // statement and lock timeouts set. ST_RETRY where the server cannot be reached (yet); ST_BAD_INPUT
 // for a bad URL.
 Status db_open(const char *url, const char *application, Db **out, Error *error) MUST_USE;
+// A second connection to the same database.
+Status db_another(const Db *db, Db **out, Error *error) MUST_USE;
 void db_close(Db *db);
 static inline void db_close_pointer(Db **db) { db_close(*db); }
 #define OWNED_DB __attribute__((cleanup(db_close_pointer)))
