@@ -81,19 +81,19 @@ static Status print_check(const Check *check, Period period, Error *error)
 static void warn_check(const Check *check)
 {
     if (check->dead_letters > 0) {
-        fprintf(stderr, "note: %" PRId64 " dead letters are dated in the period (",
-                check->dead_letters);
+        fprintf(stderr, "note: %" PRId64 " dead letter%s dated in the period (",
+                check->dead_letters, check->dead_letters == 1 ? " is" : "s are");
         for (size_t i = 0; i < check->reasons; i++)
             fprintf(stderr, "%s%" PRId64 " %.*s", i ? ", " : "", check->letters[i].count,
                     (int)check->letters[i].reason.n, check->letters[i].reason.p);
         fprintf(stderr, "): see tally dead-letters list\n");
     }
     if (check->lost > 0)
-        fprintf(stderr, "note: %" PRId64 " VMs are lost: their heartbeats ceased\n", check->lost);
+        fprintf(stderr, "note: %" PRId64 " VM%s lost: no heartbeat comes any more\n", check->lost,
+                check->lost == 1 ? " is" : "s are");
     if (check->unproven > 0)
-        fprintf(stderr,
-                "note: %" PRId64 " VMs still run for all we know, without a heartbeat ever\n",
-                check->unproven);
+        fprintf(stderr, "note: %" PRId64 " VM%s for all we know, without a heartbeat ever\n",
+                check->unproven, check->unproven == 1 ? " still runs" : "s still run");
     if (check->lost + check->unproven > 0)
         fprintf(stderr, "      tally invoices close --check names them\n");
 }

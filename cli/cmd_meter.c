@@ -87,8 +87,8 @@ static void print_summary(const Meter *meter)
             " of types that are not metered",
             metered(tally), tally->repeated, tally->not_metered);
     if (reasons.n)
-        fprintf(stderr, "; %" PRId64 " dead letters (%s): tally dead-letters list", dead(tally),
-                reasons.p);
+        fprintf(stderr, "; %" PRId64 " dead letter%s (%s): tally dead-letters list", dead(tally),
+                dead(tally) == 1 ? "" : "s", reasons.p);
     fprintf(stderr, "; %" PRId64 " ms from the first to the last commit\n",
             tally->last_ms - tally->first_ms);
 }

@@ -34,6 +34,7 @@ cmd_up() {
 
 The collector says:
 TRY
-    tail -n +1 -f --pid="$(<"$TEMP/meter.pid")" "$TEMP/meter.log"
+    tail -n +1 -f --pid="$(<"$TEMP/meter.pid")" "$TEMP/meter.log" &
+    wait $! # so that a signal ends this at once
     die "the collector ended by itself"
 }
