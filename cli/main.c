@@ -153,7 +153,8 @@ int main(int argc, char **argv)
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 1;
     // Batches come and go at the same size: memory given back to the system would be asked for
     // again at once, page by page.
-    if (!mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) || !mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)) return 1;
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES); // only a hint: not every allocator takes it
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     if (argc < 2) {
         error_set(&error, ST_BAD_INPUT, "which command?");
         error_hint(&error, "see tally --help");
