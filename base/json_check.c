@@ -136,7 +136,7 @@ static Status after_value(Scan *s, const char *open, int *depth, bool *done)
             return s->p == s->end ? ST_OK : bad(s, "something after the end");
         }
         if (s->p == s->end) return bad(s, "an unexpected end");
-        char closing = open[*depth - 1] == '{' ? '}' : ']';
+        unsigned char closing = open[*depth - 1] == '{' ? '}' : ']';
         if (*s->p == closing) {
             s->p++;
             (*depth)--;

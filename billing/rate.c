@@ -108,7 +108,7 @@ static void gather_usage(const Catalog *catalog, const DayUsage *cells, size_t c
         }
         out->usage[row - 1].minutes[day] += cell->minutes;
     }
-    for (size_t i = 1; i < out->usages; i++) { // few rows; stable, so that dates stay in order
+    for (size_t i = 1; sizes && i < out->usages; i++) { // few rows; stable: dates stay in order
         for (size_t j = i; j > 0 && sizes[j - 1] > sizes[j]; j--) {
             RateUsage usage = out->usage[j];
             SizeNo size = sizes[j];

@@ -112,13 +112,13 @@ static void group_items(Attempt *a)
     a->group = arena_alloc(a->arena, (n + 1) * sizeof *a->group);
     for (size_t i = 0; i < n; i++) {
         const Event *event = &sorted[i]->event;
-        VmGroup *group = a->groups ? &a->group[a->groups - 1] : NULL;
-        if (!group || !str_equal(group->vm, event->vm) ||
-            !str_equal(group->account, event->account)) {
-            group = &a->group[a->groups++];
-            *group = (VmGroup){.account = event->account, .vm = event->vm, .item = &sorted[i]};
-        }
-        group->items++;
+        const VmGroup *before = a->groups ? &a->group[a->groups - 1] : NULL;
+        bool same = before && str_equal(before->vm, event->vm) &&
+                    str_equal(before->account, event->account);
+        if (!same)
+            a->group[a->groups++] = (VmGroup){
+                .account = event->account, .vm = event->vm, .item = &sorted[i]};
+        a->group[a->groups - 1].items++;
     }
 }
 

@@ -34,7 +34,8 @@ static void mock_start(void)
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
     ck_assert_int_gt(n, 0);
     path[n] = '\0';
-    strcpy(strrchr(path, '/') + 1, "tool_mock");
+    char *name = strrchr(path, '/') + 1;
+    snprintf(name, (size_t)(path + sizeof path - name), "tool_mock");
     int in[2], out[2];
     ck_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
     mock.pid = fork();

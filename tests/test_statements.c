@@ -79,6 +79,7 @@ static void strip(const char *text, Buf *out)
 
 static void check_single(const Statement *statement, const char *code)
 {
+    ck_assert_ptr_nonnull(code);
     const char *end = strchr(code, ';');
     ck_assert_msg(!end || end[1 + strspn(end + 1, " \n")] == '\0', "%s: something behind the ';'",
                   statement->name);

@@ -78,14 +78,14 @@ class Ledger:
         return Counter(reason for reason, _ in self.dead)
 
     def _take(self, event: Event, clock: int) -> None:
+        if event.kind not in METERED:
+            return  # counted, nothing else: neither account nor clock matters
         if event.account not in self.accounts:
             raise Rejected("unknown_account", event.account)
         if event.kind in ("started", "resized") and self.catalog.size_of(event) is None:
             raise Rejected("unknown_size", str(event.size))
         if event.time > clock + FUTURE:
             raise Rejected("future", str(event.time))
-        if event.kind not in METERED:
-            return
         vm = self.vms[event.account, event.vm]
         if vm.setdefault(event.identity, event) != event:
             raise Rejected("conflict", event.id)

@@ -15,6 +15,10 @@ format_check() { c_files | xargs -r clang-format --dry-run -Werror; }
 
 TIDY_CHECKS='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters'
 TIDY_CHECKS+=',-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition'
+# Not mended: integers that are widened after a multiplication of small constants, pointers to structs in
+# sizeof, the token pasting of table macros, slices without a terminator, and va_list in LLVM 14.
+TIDY_CHECKS+=',-bugprone-implicit-widening-of-multiplication-result,-bugprone-sizeof-expression'
+TIDY_CHECKS+=',-bugprone-macro-parentheses,-bugprone-not-null-terminated-result,-clang-analyzer-valist.Uninitialized'
 TIDY_CHECKS+=',-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
 
 tidy_check() {
