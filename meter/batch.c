@@ -9,8 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const int64_t FUTURE_US = 5 * US_PER_MINUTE;
-
 // ---- dead or alive ----
 static void PRINTF(4, 5) condemn(Attempt *a, Item *item, DeadReason reason, const char *format, ...)
 {
@@ -320,6 +318,21 @@ static void take_short_way(Attempt *a, VmGroup *group)
     }
 }
 
+void group_take(VmGroup *group, const History *history, Arena *arena)
+{
+    const Timeline *wanted = &history->wanted.timeline;
+    Timeline *t = &group->timeline;
+    group->has_last = history->has_last;
+    group->last_at = history->last_at;
+    group->pending = history->pending;
+    *t = *wanted;
+    t->arena = arena;
+    t->name = arena_copy(arena, wanted->name);
+    t->span_room = wanted->spans + 1;
+    t->span = arena_alloc(arena, (size_t)t->span_room * sizeof *t->span);
+    if (wanted->spans) memcpy(t->span, wanted->span, (size_t)wanted->spans * sizeof *t->span);
+}
+
 typedef struct LongWay {
     Attempt *attempt;
     const HistoryView *view;
@@ -334,17 +347,7 @@ static Status long_way_done(void *context, const History *history, Error *error)
     Attempt *a = l->attempt;
     VmGroup *group = l->group[l->at++];
     attempt_difference(history, l->view, &a->ended, &a->gone, &a->cells, &a->cells, a->arena);
-    group->has_last = history->has_last;
-    group->last_at = history->last_at;
-    group->pending = history->pending;
-    group->timeline = history->wanted.timeline;
-    group->timeline.arena = a->arena;
-    group->timeline.name = arena_copy(a->arena, group->timeline.name);
-    SizeSpan *span = arena_alloc(a->arena, (size_t)(group->timeline.spans + 1) * sizeof *span);
-    if (group->timeline.spans)
-        memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
-    group->timeline.span = span;
-    group->timeline.span_room = group->timeline.spans + 1;
+    group_take(group, history, a->arena);
     a->meter->tally.late_vms++;
     return ST_OK;
 }

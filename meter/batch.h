@@ -132,6 +132,8 @@ void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *
 // list where it is the same catalogue).
 void attempt_difference(const History *history, const HistoryView *view, RunRows *ended,
                         RunRows *gone, UsageCells *more, UsageCells *less, Arena *arena);
+// What a history's wanted side makes of a VM, copied into `arena`.
+void group_take(VmGroup *group, const History *history, Arena *arena);
 // Writes runs, day totals and VM rows; used by metering and by a rebuild alike.
 Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error)
     MUST_USE;

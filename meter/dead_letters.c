@@ -3,8 +3,6 @@
 
 #include "meter/meter_sql.h"
 
-static const int64_t FUTURE_US = 5 * US_PER_MINUTE;
-
 // ---- bytes back from the database ----
 static int nibble(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
 

@@ -35,6 +35,9 @@ enum {
     SWEEP_MAX = 20000,           // VMs per statement
 };
 
+// An event of more than this ahead of the clock is a dead letter until its time comes.
+#define FUTURE_US (5 * US_PER_MINUTE)
+
 // A partition that this process meters, and how far it has come.
 typedef struct Place {
     const char *topic;

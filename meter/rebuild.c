@@ -77,16 +77,7 @@ static Status recount_vm(void *context, const History *history, Error *error)
     Recount *r = context;
     VmGroup *group = &r->group[r->at++];
     attempt_difference(history, r->view, &r->ended, &r->gone, &r->more, &r->less, r->arena);
-    group->has_last = history->has_last;
-    group->last_at = history->last_at;
-    group->pending = history->pending;
-    group->timeline = history->wanted.timeline;
-    group->timeline.name = arena_copy(r->arena, group->timeline.name);
-    SizeSpan *span = arena_alloc(r->arena, (size_t)(group->timeline.spans + 1) * sizeof *span);
-    if (group->timeline.spans)
-        memcpy(span, group->timeline.span, (size_t)group->timeline.spans * sizeof *span);
-    group->timeline.span = span;
-    group->timeline.span_room = group->timeline.spans + 1;
+    group_take(group, history, r->arena);
     group->added_count = 1; // so that its row is written
     return ST_OK;
 }
