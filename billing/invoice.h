@@ -26,7 +26,7 @@ typedef struct Invoice {
 // An unnumbered invoice of what was rated; borrows from all three.
 Invoice invoice_of(const Account *account, const RateInput *in, const Rating *rating);
 
-// The object of the contract's section 4, its members in that order. `name` as for every jw_ call.
+// The object that `tally invoices show --format json` prints. `name` as for every jw_ call.
 void invoice_write_json(const Invoice *invoice, JsonWriter *w, const char *name);
 // The same object as it is hashed: without status, hash and previous_hash.
 void invoice_write_content(const Invoice *invoice, JsonWriter *w);

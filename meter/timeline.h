@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // meter/timeline: what the events of one VM mean. Pure: a fold over events in order of time,
-// instant by instant, that hands out each run as it ends. Section 2 of the contract is this file.
+// instant by instant, that hands out each run as it ends. Section 2 of docs/rules.md is this file.
 // Knows no I/O and no clock.
 #pragma once
 
