@@ -151,14 +151,13 @@ static Status after_value(Scan *s, const char *open, int *depth, bool *done)
 Status json_check(Str text, JsonNumbers *numbers, Error *error)
 {
     *numbers = (JsonNumbers){0};
+    if (!text.p) text = STR("");
     Scan scan = {(const unsigned char *)text.p, (const unsigned char *)text.p,
                  (const unsigned char *)text.p + text.n, numbers, error};
     Scan *s = &scan;
     if (text.n >= 3 && memcmp(text.p, "\xEF\xBB\xBF", 3) == 0) return bad(s, "a byte order mark");
-    if (memchr(text.p ? text.p : "", 0, text.n))
-        return error_set(error, ST_BAD_INPUT, "a NUL byte");
-    if (!str_is_utf8((Str){text.p ? text.p : "", text.n}))
-        return error_set(error, ST_BAD_INPUT, "not UTF-8");
+    if (memchr(text.p, 0, text.n)) return error_set(error, ST_BAD_INPUT, "a NUL byte");
+    if (!str_is_utf8(text)) return error_set(error, ST_BAD_INPUT, "not UTF-8");
     skip_space(s);
     if (s->p == s->end || *s->p != '{') return bad(s, "not a JSON object");
 

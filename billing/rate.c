@@ -101,6 +101,7 @@ static void gather_usage(const Catalog *catalog, const DayUsage *cells, size_t c
                 sizes = numbers;
                 room = larger;
             }
+            ASSERT(sizes);
             sizes[out->usages] = cell->size;
             out->usage[out->usages++] = (RateUsage){.size = str(catalog->size_names[cell->size]),
                                                     .credits_per_hour = rate};

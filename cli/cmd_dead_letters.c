@@ -156,7 +156,7 @@ Status cmd_dead_letters_retry(int argc, char **argv, Error *error)
     int count;
     TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
     OWNED_ARENA Arena *arena = arena_new();
-    Chosen chosen;
+    Chosen chosen = {0};
     TRY(read_ids(arguments, count, all || count == 0, arena, &chosen, error));
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
@@ -179,7 +179,7 @@ Status cmd_dead_letters_discard(int argc, char **argv, Error *error)
     int count;
     TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
     OWNED_ARENA Arena *arena = arena_new();
-    Chosen chosen;
+    Chosen chosen = {0};
     TRY(read_ids(arguments, count, all, arena, &chosen, error));
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));

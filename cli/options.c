@@ -85,7 +85,7 @@ static bool read_choice(const char *choices, const char *text, int *out)
 static bool read_count(Str text, int64_t *out)
 {
     int64_t value;
-    if (!str_to_int(text, &value) || value < 0 || text.p[0] == '-') return false;
+    if (!text.p || !str_to_int(text, &value) || value < 0 || text.p[0] == '-') return false;
     *out = value;
     return true;
 }

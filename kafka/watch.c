@@ -53,7 +53,7 @@ static Status partitions_of(const KafkaWatch *watch, int topic_index,
     else if (topic->err)
         status = kafka_error(error, topic->err, false, "asking for the partitions of topic %s",
                              name);
-    for (int i = 0; status == ST_OK && i < topic->partition_cnt; i++)
+    for (int i = 0; topic && status == ST_OK && i < topic->partition_cnt; i++)
         rd_kafka_topic_partition_list_add(list, name, topic->partitions[i].id);
     rd_kafka_metadata_destroy(metadata);
     return status;

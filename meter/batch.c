@@ -108,6 +108,7 @@ static void group_items(Attempt *a)
         if (is_candidate(&a->item[i])) sorted[n++] = &a->item[i];
     qsort(sorted, n, sizeof *sorted, compare_items);
     a->group = arena_alloc(a->arena, (n + 1) * sizeof *a->group);
+    ASSERT(a->group);
     for (size_t i = 0; i < n; i++) {
         const Event *event = &sorted[i]->event;
         const VmGroup *before = a->groups ? &a->group[a->groups - 1] : NULL;

@@ -90,6 +90,7 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
     if (status != ST_BAD_INPUT) return status;
     if (count == 0)
         return error->status = ST_FATAL; // progress alone: nothing of it came from outside
+    ASSERT(item);
     if (count == 1) {
         if (item->rejected) return error->status = ST_FATAL; // even its dead letter is refused
         item->rejected = true;

@@ -127,8 +127,8 @@ static int64_t below(uint64_t *state, int64_t n)
 static uint8_t roll_size(uint64_t *state)
 {
     int64_t left = below(state, 100);
-    for (uint8_t size = 0; size < SIZES_COUNT; size++)
-        if ((left -= SIZES[size].share) < 0) return size;
+    for (int size = 0; size < SIZES_COUNT; size++)
+        if ((left -= SIZES[size].share) < 0) return (uint8_t)size;
     return 0;
 }
 

@@ -330,6 +330,7 @@ static void run_case(const Case *c)
         check_sums(&in, &rating);
         check_kept(&in, &rating, arena, c->label);
     }
+    ck_assert_ptr_nonnull(got.p);
     ck_assert_msg(strcmp(got.p, c->expected) == 0, "%s:\n     got %s\nexpected %s", c->label, got.p,
                   c->expected);
 }
