@@ -18,7 +18,7 @@ from histories import World as History
 from histories import iso, varied
 from histories import world as draw
 from oracle import DEFAULT_CATALOG
-from test_scenarios import SCENARIOS, Scenario
+from test_scenarios import ORDERS, SCENARIOS, Scenario
 
 BOTH = ("mock", "real")
 # The shortest that brokers allow: a collector that is gone is noticed after this.
@@ -52,16 +52,19 @@ def log_of(world: World, name: str) -> str:
     return (world.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
 
-def register(scenario: Scenario) -> None:
+def register(scenario: Scenario, order: str) -> None:
+    # Order holds within a partition only, so what has one goes to one; the rest is scattered over all.
+    ordered = order in ("given", "reversed")
+    where = "one partition" if ordered else "four partitions"
+
     @test(
-        f"the scenario {scenario.name} through four partitions comes to the expected sums",
-        name=f"kafka_scenario_{scenario.name}", seconds=120, kafka=BOTH,
+        f"the scenario {scenario.name}, its events {order}, through {where} comes to the expected sums",
+        name=f"kafka_scenario_{scenario.name}_{order}", seconds=120, kafka=BOTH,
     )
     def run(world: World) -> None:
         broker = Broker(world)
-        lines = scenario.lines
-        shuffled = world.random.sample(lines, len(lines))
-        broker.produce(scattered(world.random, shuffled, broker.partitions))
+        lines = ORDERS[order](scenario.lines, world.random)
+        broker.produce(scattered(world.random, lines, 1 if ordered else broker.partitions))
         apply(world, scenario.accounts)
         catch_up(world, broker, scenario.as_of)
         scenario.bill(world)
@@ -69,7 +72,8 @@ def register(scenario: Scenario) -> None:
 
 for scenario in map(Scenario, SCENARIOS):
     if not (scenario.folder / "steps.json").exists():
-        register(scenario)
+        for order in ORDERS:
+            register(scenario, order)
 
 
 class Load:
