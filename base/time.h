@@ -61,4 +61,5 @@ char *period_format(Period period, char out[static PERIOD_TEXT]);
 
 Instant clock_now(void);          // the wall clock
 int64_t clock_monotonic_ms(void); // for waiting, never for meaning
+int64_t clock_monotonic_us(void); // the same, for measuring
 void clock_sleep_ms(int64_t ms);

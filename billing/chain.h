@@ -4,7 +4,7 @@
 #pragma once
 
 #include "billing/invoice.h"
-#include "billing/sha256.h"
+#include "base/sha256.h"
 
 // What else an invoice keeps, and its hash covers.
 typedef struct Kept {

@@ -2,10 +2,12 @@
 // The connection, statements, rows and transactions. See db/db.h.
 #include "db/internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
-enum { PARAMS_MAX = 64, PAUSE_FIRST_MS = 5, PAUSE_MAX_MS = 1000 };
+enum { PAUSE_FIRST_MS = 5, PAUSE_MAX_MS = 1000 };
 
 // Results travel as text, so their form must not depend on the server's or the user's settings.
 // Whoever holds a transaction open without working (a stopped process) is cut off, or its locks
@@ -41,6 +43,7 @@ Status db_failure(Db *db, const PGresult *result, const char *what, Error *error
     const char *code = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *text = result ? PQresultErrorMessage(result) : PQerrorMessage(db->connection);
     if (!text || !*text) text = PQerrorMessage(db->connection);
+    if (db->broken) text = "gave no answer in time";
     int n = (int)strcspn(text, "\n");
     Status status = db_lost(db) ? ST_RETRY : code ? classify(code) : ST_RETRY;
     error_set(error, status, "%s: PostgreSQL: %.*s", what, n, text);
@@ -59,6 +62,7 @@ static Status connect_now(Db *db, Error *error)
     PQfinish(db->connection);
     db->prepared_count = 0;
     db->in_transaction = false;
+    db->broken = false;
     db->connection = PQconnectdbParams(plain ? keys + 1 : keys, plain ? values + 1 : values, 1);
     if (!db->connection) return error_set(error, ST_FATAL, "out of memory");
     if (PQstatus(db->connection) != CONNECTION_OK) {
@@ -105,15 +109,59 @@ void db_close(Db *db)
     free(db);
 }
 
-bool db_lost(const Db *db) { return PQstatus(db->connection) != CONNECTION_OK; }
+bool db_lost(const Db *db) { return db->broken || PQstatus(db->connection) != CONNECTION_OK; }
+void db_deadline(Db *db, int64_t ms) { db->deadline_ms = ms; }
 Status db_reopen(Db *db, Error *error) { return connect_now(db, error); }
 
+// ---- waiting ----
+PGresult *db_result(Db *db)
+{
+    if (db->deadline_ms <= 0) return PQgetResult(db->connection);
+    int64_t until = clock_monotonic_ms() + db->deadline_ms;
+    while (PQisBusy(db->connection)) {
+        int flushed = PQflush(db->connection);
+        int64_t left = until - clock_monotonic_ms();
+        struct pollfd wait = {.fd = PQsocket(db->connection),
+                              .events = (short)(POLLIN | (flushed > 0 ? POLLOUT : 0))};
+        int ready = left > 0 ? poll(&wait, 1, (int)left) : 0;
+        if (ready == 0) {
+            db->broken = true;
+            return NULL;
+        }
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready < 0 || flushed < 0 || !PQconsumeInput(db->connection)) {
+            db->broken = true;
+            return NULL;
+        }
+    }
+    return PQgetResult(db->connection);
+}
+
+// Of all results of what was sent, the first failure, else the last; NULL where none came in time.
+static PGresult *finish_one(Db *db)
+{
+    PGresult *kept = NULL;
+    for (PGresult *result; (result = db_result(db));) {
+        if (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+            PQclear(result);
+            continue;
+        }
+        PQclear(kept);
+        kept = result;
+    }
+    if (!db->broken) return kept;
+    PQclear(kept);
+    return NULL;
+}
+
 // ---- statements ----
-static Status prepare(Db *db, const Statement *statement, Error *error)
+Status db_prepare(Db *db, const Statement *statement, Error *error)
 {
     for (int i = 0; i < db->prepared_count; i++)
         if (db->prepared[i] == statement) return ST_OK;
-    PGresult *result = PQprepare(db->connection, statement->name, statement->text, 0, NULL);
+    if (!PQsendPrepare(db->connection, statement->name, statement->text, 0, NULL))
+        return db_failure(db, NULL, statement->name, error);
+    PGresult *result = finish_one(db);
     Status status = PQresultStatus(result) == PGRES_COMMAND_OK
                         ? ST_OK
                         : db_failure(db, result, statement->name, error);
@@ -124,40 +172,28 @@ static Status prepare(Db *db, const Statement *statement, Error *error)
     return ST_OK;
 }
 
-static void point_at(int n, const Str *params, const char *values[static PARAMS_MAX],
-                     int lengths[static PARAMS_MAX])
-{
-    ASSERT(n <= PARAMS_MAX);
-    for (int i = 0; i < n; i++) {
-        values[i] = params[i].p;
-        lengths[i] = (int)params[i].n;
-    }
-}
-
-// Parameters are text and so end with a NUL; a slice that does not is copied for the call.
-typedef struct Terminated {
-    Arena *arena;
-    Str params[PARAMS_MAX];
-} Terminated;
-
-static void terminate(Terminated *t, int n, const Str *params)
+void db_terminate(Terminated *t, int n, const Str *params)
 {
     ASSERT(n <= PARAMS_MAX);
     t->arena = arena_new();
-    for (int i = 0; i < n; i++) t->params[i] = arena_copy(t->arena, params[i]);
+    for (int i = 0; i < n; i++) {
+        Str copy = arena_copy(t->arena, params[i]);
+        t->values[i] = copy.p;
+        t->lengths[i] = (int)copy.n;
+    }
 }
 
 Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows,
                 Error *error)
 {
-    TRY(prepare(db, statement, error));
+    TRY(db_prepare(db, statement, error));
     Terminated t;
-    terminate(&t, n, params);
-    const char *values[PARAMS_MAX];
-    int lengths[PARAMS_MAX];
-    point_at(n, t.params, values, lengths);
-    PGresult *result = PQexecPrepared(db->connection, statement->name, n, values, lengths, NULL, 0);
+    db_terminate(&t, n, params);
+    int sent = PQsendQueryPrepared(db->connection, statement->name, n, t.values, t.lengths, NULL,
+                                   0);
     arena_free(t.arena);
+    if (!sent) return db_failure(db, NULL, statement->name, error);
+    PGresult *result = finish_one(db);
     ExecStatusType got = PQresultStatus(result);
     if (got != PGRES_TUPLES_OK && got != PGRES_COMMAND_OK) {
         Status status = db_failure(db, result, statement->name, error);
@@ -181,7 +217,8 @@ Status db_run(Db *db, const Statement *statement, int n, const Str *params, int6
 
 Status db_script(Db *db, const char *sql, Error *error)
 {
-    PGresult *result = PQexec(db->connection, sql);
+    if (!PQsendQuery(db->connection, sql)) return db_failure(db, NULL, "script", error);
+    PGresult *result = finish_one(db);
     ExecStatusType got = PQresultStatus(result);
     Status status = got == PGRES_COMMAND_OK || got == PGRES_TUPLES_OK || got == PGRES_EMPTY_QUERY
                         ? ST_OK
@@ -214,13 +251,11 @@ static void cancel(Db *db)
 Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row,
                  void *context, Error *error)
 {
-    TRY(prepare(db, statement, error));
+    TRY(db_prepare(db, statement, error));
     Terminated t;
-    terminate(&t, n, params);
-    const char *values[PARAMS_MAX];
-    int lengths[PARAMS_MAX];
-    point_at(n, t.params, values, lengths);
-    int sent = PQsendQueryPrepared(db->connection, statement->name, n, values, lengths, NULL, 0);
+    db_terminate(&t, n, params);
+    int sent = PQsendQueryPrepared(db->connection, statement->name, n, t.values, t.lengths, NULL,
+                                   0);
     arena_free(t.arena);
     if (!sent || !PQsetSingleRowMode(db->connection))
         return db_failure(db, NULL, statement->name, error);
@@ -347,7 +382,7 @@ static Status run_once(Db *db, const char *begin, DbWork work, void *context, Er
     db->in_transaction = false;
     if (status == ST_OK) {
         // A COMMIT of a transaction that failed within answers ROLLBACK without an error.
-        PGresult *result = PQexec(db->connection, "COMMIT");
+        PGresult *result = PQsendQuery(db->connection, "COMMIT") ? finish_one(db) : NULL;
         if (PQresultStatus(result) != PGRES_COMMAND_OK)
             status = db_failure(db, result, "commit", error);
         else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)

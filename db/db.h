@@ -30,6 +30,10 @@ static inline void db_close_pointer(Db **db) { db_close(*db); }
 // After ST_RETRY: whether the connection is gone; then db_reopen until it comes back.
 bool db_lost(const Db *db);
 Status db_reopen(Db *db, Error *error) MUST_USE;
+// From now on no call waits longer than this for an answer: then the connection counts as lost
+// (ST_RETRY), and what was asked may or may not have been done. 0: as long as it takes. It holds
+// for db_query, db_run, db_pipeline and db_transaction, not for streams and COPY.
+void db_deadline(Db *db, int64_t ms);
 
 // ---- statements ----
 // Runs one prepared statement. `params[i].p == NULL` is NULL. Rows (may be NULL where none matter)
@@ -44,6 +48,23 @@ Status db_run(Db *db, const Statement *statement, int n, const Str *params, int6
               Error *error) MUST_USE;
 // Several commands at once, not prepared: migrations and BEGIN/COMMIT.
 Status db_script(Db *db, const char *sql, Error *error) MUST_USE;
+// Several statements in one round trip, within one transaction: BEGIN before them, COMMIT behind
+// them, each only where it is wanted (a transaction may go on from one pipeline to the next). On OK
+// every call has its rows (owned by the caller) and its count. On failure nothing is left open and
+// no rows are handed out; where the connection breaks while COMMIT is under way, ST_RETRY: the
+// outcome is unknown.
+typedef struct DbCall {
+    const Statement *statement;
+    int n;
+    const Str *params;
+    Rows *rows;       // out
+    int64_t affected; // out
+} DbCall;
+enum { DB_PIPELINE_MAX = 16 };
+Status db_pipeline(Db *db, bool begin, DbCall *calls, int count, bool commit, Error *error)
+    MUST_USE;
+// Ends a transaction that a pipeline began, without committing; takes one that is not open.
+void db_rollback(Db *db);
 // Streams a statement's rows, calling `row` for each in turn; memory does not grow with the result.
 // The first status that is not ST_OK ends it and is returned. No other statement may run on `db`
 // meanwhile.

@@ -130,7 +130,7 @@ free_port() {
 # ---- Debian packages ----
 # shellcheck disable=SC2034 # the other parts use them
 {
-    PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libpq-dev librdkafka-dev libcjson-dev check)
+    PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libpq-dev librdkafka-dev libcjson-dev libmicrohttpd-dev check)
     PACKAGES_CLANG=(clang libclang-rt-14-dev)
     PACKAGES_POSTGRES=(postgresql)
     PACKAGES_KAFKA=(openjdk-17-jre-headless maven python3)

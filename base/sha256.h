@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// billing/sha256: the hash of FIPS 180-4, for the chain of invoices.
+// base/sha256: the hash of FIPS 180-4, for the chain of invoices, and for tokens.
 #pragma once
 
 #include "base/text.h"

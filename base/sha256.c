@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names are those of FIPS 180-4, section 6.2.
-#include "billing/sha256.h"
+#include "base/sha256.h"
 
 #include <endian.h>
 
