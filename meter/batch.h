@@ -5,6 +5,7 @@
 
 #include "meter/history.h"
 #include "meter/meter.h"
+#include "quota/follow.h"
 
 #include <pthread.h>
 
@@ -34,6 +35,7 @@ typedef struct VmGroup {
     bool late;  // needs to look back
     bool known; // taken from the cache
     Timeline timeline;
+    bool ran, was_watched, was_lost; // its phase, as loaded
 } VmGroup;
 
 typedef struct RunRow {
@@ -89,6 +91,9 @@ typedef enum WriterState { WRITER_IDLE, WRITER_BUSY, WRITER_ENDING } WriterState
 
 struct Meter {
     Db *db;
+    Follower *follower;
+    MeterWrote wrote;
+    void *wrote_context;
     bool has_as_of;
     Instant as_of;
     size_t events_max;
@@ -123,6 +128,10 @@ Status clock_read(Meter *meter, Instant *out, Error *error) MUST_USE; // meter_c
 Status attempt_decide(Attempt *attempt, Error *error) MUST_USE;
 // meter/write.c: writes them.
 Status attempt_write(Attempt *attempt, Error *error) MUST_USE;
+// meter/tell.c: quota follows, and others are told.
+Status attempt_follow(Attempt *attempt, Error *error) MUST_USE;
+// What became of a VM, as quota sees it.
+VmChange group_change(const VmGroup *group, const Catalog *catalog, Arena *arena);
 
 // Adds a run that ended (sign 1) or that is not so any more (sign -1).
 void attempt_run(RunRows *rows, UsageCells *cells, Arena *arena, const Catalog *catalog,
@@ -140,7 +149,7 @@ Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone,
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;
 Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t groups, Error *error)
     MUST_USE;
-// Loads the rows of those that are not `known`.
+// Loads the rows of those that are not `known`; afterwards `ran` and its like are set in all.
 Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena,
                 Error *error) MUST_USE;
 

@@ -27,6 +27,7 @@ typedef struct Reading {
     bool has_goal;   // at `goal` the noted time becomes the progress
     int64_t goal;
     Instant noted;
+    int64_t lag; // records behind the end, when it was last asked for
 } Reading;
 
 typedef struct Collector {
@@ -36,8 +37,9 @@ typedef struct Collector {
     KafkaWatch *watch;
     Place place[PLACES_MAX];
     Reading reading[PLACES_MAX];
+    Lag lag[PLACES_MAX]; // for the tick
     int places;
-    int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms, behind;
+    int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms;
     Instant asked_at; // of the question under way
     bool has_start;
     Instant start;  // --until-caught-up: what stood there then must be metered
@@ -358,13 +360,12 @@ static Status take_answer(Collector *c, Error *error)
     if (c->troubled) notice(c, "the broker answers again");
     c->troubled = false;
     TRY(discover(c, &marks, error));
-    c->behind = 0;
     for (int i = 0; i < marks.count; i++) {
         const KafkaWatermark *mark = &marks.marks[i];
         int p = find_place(c, mark->topic_index, mark->partition);
         if (p < 0) continue;
         Reading *reading = &c->reading[p];
-        if (mark->high > reading->reached) c->behind += mark->high - reading->reached;
+        reading->lag = mark->high > reading->reached ? mark->high - reading->reached : 0;
         if (reading->has_goal)
             continue; // under load the end moves on: the older goal is reached sooner
         reading->has_goal = true;
@@ -391,6 +392,14 @@ static Status is_caught_up(Collector *c, bool *done, Error *error)
 }
 
 // ---- the loop ----
+static void tick(Collector *c)
+{
+    if (!c->config->tick) return;
+    for (int p = 0; p < c->places; p++)
+        c->lag[p] = (Lag){c->place[p].topic, c->place[p].partition, c->reading[p].lag};
+    c->config->tick(c->config->context, c->meter, c->lag, c->places);
+}
+
 // What is done about once a second, between batches.
 static Status keep_up(Collector *c, bool *done, Error *error)
 {
@@ -400,7 +409,7 @@ static Status keep_up(Collector *c, bool *done, Error *error)
         c->watch_asked_ms = now;
         TRY(ask_watch(c, error));
         TRY(is_caught_up(c, done, error));
-        if (c->config->tick) c->config->tick(c->meter, c->behind);
+        tick(c);
     }
     if (meter_pending(c->meter) == 0 && now - c->retried_ms >= RETRY_DUE_EVERY_MS) {
         c->retried_ms = now;

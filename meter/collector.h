@@ -19,6 +19,13 @@
 
 #include <signal.h>
 
+// How much of a partition that is ours is not read yet, as of the last look at its end.
+typedef struct Lag {
+    const char *topic;
+    int32_t partition;
+    int64_t records;
+} Lag;
+
 typedef struct CollectorConfig {
     KafkaConfig kafka;
     int64_t linger_ms;    // how long a batch may wait to fill; 0: COLLECTOR_LINGER_MS
@@ -27,7 +34,8 @@ typedef struct CollectorConfig {
     const volatile sig_atomic_t *stop;
     // Told what goes on, once per change; and every second how far things are.
     void (*notice)(const char *text);
-    void (*tick)(const Meter *meter, int64_t behind);
+    void (*tick)(void *context, const Meter *meter, const Lag *lags, int count);
+    void *context; // of tick
 } CollectorConfig;
 
 enum { COLLECTOR_LINGER_MS = 100 };

@@ -21,6 +21,7 @@ Status meter_new(Db *db, const Instant *as_of, int64_t batch_events_max, Meter *
     meter->gather = &meter->batch[0];
     meter->writing = &meter->batch[1];
     meter->known = known_new();
+    meter->follower = follower_new();
     meter->cache = vm_cache_new();
     Status status = writer_start(meter, error);
     if (status == ST_OK) *out = meter;
@@ -38,6 +39,7 @@ void meter_free(Meter *meter)
         free(meter->batch[i].item);
     }
     known_free(meter->known);
+    follower_free(meter->follower);
     vm_cache_free(meter->cache);
     free(meter);
 }
@@ -93,6 +95,13 @@ Status meter_clock(Meter *meter, Instant *out, Error *error)
 {
     writer_wait(meter);
     return clock_read(meter, out, error);
+}
+
+void meter_observe(Meter *meter, MeterWrote wrote, void *context)
+{
+    writer_wait(meter);
+    meter->wrote = wrote;
+    meter->wrote_context = context;
 }
 
 const Tally *meter_tally(const Meter *meter) { return &meter->shown; }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // meter: events to minutes. The Meter takes messages, gathers them in a batch and writes what they
 // mean in one transaction: events, VMs, runs, day totals, dead letters and, for Kafka, the
-// position. May touch db/, catalog/ and (meter/collector.c alone) kafka/; must never know prices'
-// use, invoices or HTTP.
+// position. May touch db/, catalog/, quota/, notices/ and (meter/collector.c alone) kafka/; must
+// never know prices' use, invoices or HTTP.
 //
 // A batch, in order:
 //   1. decode each message as it is added (pure, meter/event)
@@ -14,7 +14,8 @@
 //      folded twice
 //   5. COPY events and runs; write the VMs' rows, each guarded by its version; add to the day
 //   totals
-//   6. move the positions, guarded by our epochs; COMMIT
+//   6. move the positions, guarded by our epochs
+//   7. lock the accounts' counts: slots and reservations follow (quota/follow); notices; COMMIT
 // Two collectors that touch one VM meet in step 5: the version of the slower one no longer fits,
 // nothing of its batch is written, and it starts over from what is stored now. An identity that is
 // stored already shows as a unique violation of step 5's COPY where step 4 had no reason to look:
@@ -105,6 +106,10 @@ Status meter_recover(Meter *meter, Error *error) MUST_USE;
 Status meter_sweep(Meter *meter, Error *error) MUST_USE;
 // Drops the batch without writing it.
 void meter_drop(Meter *meter);
+// Told of each batch that was committed: messages, and how long its transaction took. Called
+// in whichever thread writes.
+typedef void (*MeterWrote)(void *context, size_t messages, int64_t us);
+void meter_observe(Meter *meter, MeterWrote wrote, void *context);
 // As of the last batch that the owner waited for.
 const Tally *meter_tally(const Meter *meter);
 // The connection, once no batch is being written on it.

@@ -82,8 +82,8 @@ static Status recount_vm(void *context, const History *history, Error *error)
     return ST_OK;
 }
 
-static Status recount_page(Db *db, const HistoryView *view, const Rows *page, Arena *arena,
-                           Error *error)
+static Status recount_page(Db *db, Follower *follower, const HistoryView *view, const Rows *page,
+                           Arena *arena, Error *error)
 {
     size_t n = (size_t)rows_count(page);
     HistoryAsk *asks = arena_alloc(arena, n * sizeof *asks);
@@ -98,7 +98,15 @@ static Status recount_page(Db *db, const HistoryView *view, const Rows *page, Ar
     TRY(write_runs(db, view->wanted, &r.ended, &r.gone, error));
     TRY(write_vms(db, view->wanted, r.group, n, error));
     TRY(write_cells(db, view->stored, &r.less, error));
-    return write_cells(db, view->wanted, &r.more, error);
+    TRY(write_cells(db, view->wanted, &r.more, error));
+    VmChange *changes = arena_alloc(arena, n * sizeof *changes);
+    for (size_t i = 0; i < n; i++) {
+        VmGroup unmoved = r.group[i];
+        unmoved.added_count = 0; // no event came
+        changes[i] = group_change(&unmoved, view->wanted, arena);
+        changes[i].touched = true;
+    }
+    return quota_follow(db, follower, view->wanted, changes, n, error);
 }
 
 Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error *error)
@@ -110,6 +118,7 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
         "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS",
         error));
     HistoryView view = {before, after, NULL};
+    OWNED_FOLLOWER Follower *follower = follower_new();
     OWNED_ARENA Arena *keys = arena_new();
     Str account = STR(""), vm = STR("");
     for (int n = REBUILD_PAGE; n == REBUILD_PAGE;) {
@@ -119,7 +128,7 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
         TRY(db_query(db, &SQL_METER_VM_PAGE, 3, params, &page, error));
         n = rows_count(page);
         if (n == 0) break;
-        TRY(recount_page(db, &view, page, arena, error));
+        TRY(recount_page(db, follower, &view, page, arena, error));
         arena_reset(keys);
         account = arena_copy(keys, rows_str(page, n - 1, 0));
         vm = arena_copy(keys, rows_str(page, n - 1, 1));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing what a batch changes. The order matters: events first (a repeat that nobody looked for
 // shows there, before anything else is done), then runs, then the VMs' rows (whose versions decide
-// between two collectors), then the day totals, which many VMs share, and last the positions:
-// shared rows are locked for an instant only.
+// between two collectors), then the day totals, which many VMs share, the positions, and last of
+// all the accounts' counts, which the quota service wants too: shared rows are locked for an
+// instant only.
 #include "meter/batch.h"
 
 #include "meter/meter_sql.h"
@@ -238,6 +239,17 @@ Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t gr
     return ST_OK;
 }
 
+static Status note_phases(VmGroup *group, size_t groups)
+{
+    for (size_t g = 0; g < groups; g++) {
+        const Timeline *t = &group[g].timeline;
+        group[g].ran = t->phase == PHASE_RUNNING;
+        group[g].was_lost = t->phase == PHASE_LOST;
+        group[g].was_watched = group[g].ran && t->watched;
+    }
+    return ST_OK;
+}
+
 Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena,
                 Error *error)
 {
@@ -253,10 +265,10 @@ Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, A
         array_add(&accounts, group[g].account);
         array_add(&vms, group[g].vm);
     }
-    if (n == 0) return ST_OK;
     array_end(&accounts);
     array_end(&vms);
     OWNED_ROWS Rows *rows = NULL;
+    if (n == 0) return note_phases(group, groups);
     TRY(db_query(db, &SQL_METER_VM_LOAD, 2, (Str[]){buf_str(&accounts), buf_str(&vms)}, &rows,
                  error));
     for (int row = 0; row < rows_count(rows); row++) {
@@ -278,7 +290,7 @@ Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, A
         if (t->watched) t->proof = rows_instant(rows, row, 8);
         vm->pending = rows_bool(rows, row, 9);
     }
-    return ST_OK;
+    return note_phases(group, groups);
 }
 
 // ---- dead letters ----
@@ -415,5 +427,6 @@ Status attempt_write(Attempt *a, Error *error)
     TRY(write_letters(a, error));
     TRY(write_vms(db, a->catalog, a->group, a->groups, error));
     TRY(write_cells(db, a->catalog, &a->cells, error));
-    return move_positions(a, error);
+    TRY(move_positions(a, error));
+    return attempt_follow(a, error);
 }

@@ -72,6 +72,7 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
                  .count = count,
                  .last = batch->progress && first + count == batch->items};
     Status status = ST_CONFLICT;
+    int64_t began = clock_monotonic_us();
     for (int tries = 0; tries < BATCH_TRIES_MAX && status == ST_CONFLICT; tries++) {
         a.careful = tries > 0;
         if (tries > 1) clock_sleep_ms(tries * 10);
@@ -81,6 +82,7 @@ static Status write_items(Meter *meter, size_t first, size_t count, Error *error
     if (status == ST_OK) {
         for (size_t g = 0; g < a.groups; g++)
             if (a.group[g].added_count) vm_cache_put(meter->cache, &a.group[g]);
+        if (meter->wrote) meter->wrote(meter->wrote_context, count, clock_monotonic_us() - began);
         count_up(&a);
         move_places(meter, a.item, count);
         return ST_OK;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// quota/internal: what quota/*.c share and nobody else sees.
+#pragma once
+
+#include "quota/quota.h"
+
+// ---- terms.c: what accounts may today, kept by revision ----
+typedef struct TermsNow {
+    bool suspended, active, overage_deny, has_spend_limit;
+    char plan[PLAN_NAME_MAX + 1];       // "": none is in force
+    int64_t limit, max_session_minutes; // TERM_NONE: none
+} TermsNow;
+
+typedef struct TermsKept TermsKept;
+TermsKept *terms_new(void);
+void terms_free(TermsKept *kept);
+// Reads those that are not kept as of this revision, catalogue and day, with one statement at most.
+Status terms_refresh(Db *db, TermsKept *kept, const Catalog *catalog, Day day, const Str *ids,
+                     const int64_t *revisions, size_t n, Error *error) MUST_USE;
+// One that was refreshed; borrowed until the next refresh. NULL where it is not there.
+const TermsNow *terms_of(const TermsKept *kept, Str id);
+
+// ---- parameters by column ----
+enum { COLUMNS_MAX = 8 };
+typedef struct Columns { // arrays of equal length, one per column
+    Buf array[COLUMNS_MAX];
+    Str param[COLUMNS_MAX];
+    int count;
+    size_t rows;
+} Columns;
+void columns_begin(Columns *columns, int count);
+void columns_end(Columns *columns); // sets `param`
+void columns_free(Columns *columns);
+void columns_add_instant(Columns *columns, int column, const Instant *at); // NULL is NULL
+#define OWNED_COLUMNS __attribute__((cleanup(columns_free)))
+
+// ---- a transaction ----
+typedef struct AccountState {
+    Str account;
+    bool exists; // has a row in quota
+    int64_t running, reserved, version;
+    bool looks; // look_at is set
+    Instant look_at;
+    bool exceeded;
+    int64_t revision;
+    TermsNow terms;
+    bool changed;   // to be written
+    bool recounted; // runs count again: the limit may be exceeded by them
+} AccountState;
+
+typedef enum Why { WHY_VOUCHED = 0, WHY_LOST = 1 } Why;
+
+typedef struct VmState {
+    Str account, vm;
+    AccountState *of;
+    SlotState slot;
+    Why why;                      // where slot.uncounted
+    char size[SIZE_NAME_MAX + 1]; // of the reservation, else the one that runs
+    char id[QUOTA_ID_TEXT];       // of the reservation
+    Instant reserved_at, expires_at;
+    // What is to be written.
+    bool reserve, unreserve, uncount, count, ran;
+    Str reason; // of a release by hand
+    bool released;
+    char released_id[QUOTA_ID_TEXT];
+} VmState;
+
+// One transaction's inside; all lives in `arena`.
+typedef struct Turn {
+    Quota *quota;
+    Db *db;
+    Arena *arena;
+    Instant clock, latest; // latest: the clock, or progress where the clock was set back
+    Progress progress;
+    Instant horizon;
+    bool gated; // a restored database, and progress is not there yet
+    AccountState *account;
+    size_t accounts;
+    VmState *vm; // those asked about, in order of account and VM
+    size_t vms;
+    Columns gone, back, lost; // reservations and vouches that lapsed, and runs that are lost
+    struct Dropped {          // the reservations among them
+        Str account, vm;
+    } * dropped;
+    size_t drops;
+    int64_t lapsed;
+} Turn;
+
+struct Quota {
+    QuotaConfig config;
+    Catalog *catalog;
+    TermsKept *terms;
+};
+
+AccountState *turn_account(Turn *turn, Str account); // NULL where it was not asked about
+VmState *turn_vm(Turn *turn, Str account, Str vm);
+// Moves the account's counts by what a VM was and is.
+void slot_move(AccountState *account, SlotState before, SlotState after);
+
+// read.c: locks and reads; lapse.c: lets lapse; write.c: writes and commits.
+Status turn_read(Turn *turn, Error *error) MUST_USE;
+Status turn_lapse(Turn *turn, const Rows *lapsed, Error *error) MUST_USE;
+Status turn_write(Turn *turn, Error *error) MUST_USE;
+// decide.c: asks one after the other; what is to be written is noted in the states.
+void turn_decide(Turn *turn, Ask *ask);
+
+// A row of counts_save.sql.
+void counts_add(const AccountState *account, Columns *counts);
+// tally.quota.exceeded for an account, into the caller's transaction.
+Status exceeded_notice(Db *db, Str account, int64_t limit, int64_t in_use, Error *error) MUST_USE;

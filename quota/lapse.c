@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// What lapses as time passes: reservations and vouches whose time progress has passed, and runs
+// under watch without a proof of life. Here the states are brought up to date; turn_write writes
+// it.
+//
+// A run that is lost is found by looking at the account's open runs, and not before it can be: the
+// collector keeps quota.look_at at or before the first moment when one may be lost. Rows that are
+// being written just now are passed over (the collector locks VMs before accounts, and nobody waits
+// the other way round), so the next look is never more than LOOK_AGAIN_US away.
+#include "notices/notices.h"
+#include "quota/internal.h"
+#include "quota/quota_sql.h"
+
+enum { LOST_PAGE = 500 };
+#define LOOK_AGAIN_US (60 * US_PER_SECOND)
+
+// ---- reservations and vouches ----
+static void add_pair(Columns *columns, Str account, Str vm)
+{
+    array_add(&columns->array[0], account);
+    array_add(&columns->array[1], vm);
+    columns->rows++;
+}
+
+static bool was_dropped(const Turn *turn, Str account, Str vm)
+{
+    for (size_t i = 0; i < turn->drops; i++)
+        if (str_equal(turn->dropped[i].vm, vm) && str_equal(turn->dropped[i].account, account))
+            return true;
+    return false;
+}
+
+static void lapse_reservation(Turn *turn, AccountState *account, Str vm, SlotState before)
+{
+    VmState *asked = turn_vm(turn, account->account, vm);
+    SlotState after = asked ? asked->slot : before;
+    SlotState was = after;
+    after.reserved = false;
+    slot_move(account, was, after);
+    add_pair(&turn->gone, account->account, vm);
+    turn->dropped[turn->drops++] = (struct Dropped){account->account, vm};
+    if (asked) asked->slot = after;
+}
+
+static void lapse_vouch(Turn *turn, AccountState *account, Str vm, SlotState before)
+{
+    VmState *asked = turn_vm(turn, account->account, vm);
+    SlotState after = asked ? asked->slot : before;
+    SlotState was = after;
+    after.uncounted = false;
+    slot_move(account, was, after);
+    add_pair(&turn->back, account->account, vm);
+    if (asked) asked->slot = after;
+    if (!after.runs) return;
+    account->recounted = true;
+    account->version++;
+}
+
+// ---- runs that are lost ----
+static int64_t timeout_least(const Catalog *catalog)
+{
+    int64_t least = catalog->version[0].heartbeat_timeout_us;
+    for (int v = 1; v < catalog->versions; v++)
+        if (catalog->version[v].heartbeat_timeout_us < least)
+            least = catalog->version[v].heartbeat_timeout_us;
+    return least;
+}
+
+static Str lost_data(Turn *turn, Str account, const Rows *rows, int row, Instant proof)
+{
+    Buf data = {0};
+    JsonWriter w = {.out = &data};
+    char at[INSTANT_TEXT];
+    Str sizes = rows_str(rows, row, 4);
+    size_t n = sizes.n;
+    while (n > 0 && sizes.p[n - 1] != ' ') n--;
+    jw_begin_object(&w, NULL);
+    jw_str(&w, "account", account);
+    jw_str(&w, "vm", rows_str(rows, row, 0));
+    jw_str(&w, "run", rows_str(rows, row, 3));
+    jw_text(&w, "started_at", instant_format(rows_instant(rows, row, 2), at));
+    jw_text(&w, "ended_at", instant_format(proof, at));
+    jw_str(&w, "size", (Str){sizes.p + n, sizes.n - n});
+    jw_end_object(&w);
+    Str kept = arena_copy(turn->arena, buf_str(&data));
+    buf_free(&data);
+    return kept;
+}
+
+static void mark_lost(Turn *turn, AccountState *account, Str vm, bool reserved)
+{
+    VmState *asked = turn_vm(turn, account->account, vm);
+    // A reservation that has just lapsed is still there in the row that was read.
+    reserved = reserved && !was_dropped(turn, account->account, vm);
+    SlotState before = asked ? asked->slot : (SlotState){.runs = true, .reserved = reserved};
+    SlotState after = before;
+    after.uncounted = true;
+    slot_move(account, before, after);
+    if (asked) {
+        asked->slot = after;
+        asked->why = WHY_LOST;
+    }
+    account->version++;
+    array_add(&turn->lost.array[0], account->account);
+    array_add(&turn->lost.array[1], vm);
+    array_add_int(&turn->lost.array[2], WHY_LOST);
+    columns_add_instant(&turn->lost, 3, &turn->horizon);
+    columns_add_instant(&turn->lost, 4, NULL);
+    columns_add_instant(&turn->lost, 5, NULL);
+    turn->lost.rows++;
+}
+
+static Status find_lost(Turn *turn, AccountState *account, int64_t least_us, size_t *found,
+                        bool *all, Error *error)
+{
+    OWNED_ROWS Rows *rows = NULL;
+    const Catalog *catalog = turn->quota->catalog;
+    Str params[] = {account->account,
+                    param_instant(turn->arena, instant_add_us(turn->horizon, -least_us)),
+                    param_int(turn->arena, LOST_PAGE)};
+    TRY(db_query(turn->db, &SQL_QUOTA_LOST_FIND, 3, params, &rows, error));
+    int n = rows_count(rows);
+    Notice *notices = arena_alloc(turn->arena, ((size_t)n + 1) * sizeof *notices);
+    size_t told = 0;
+    for (int row = 0; row < n; row++) {
+        Instant proof = rows_instant(rows, row, 1);
+        int64_t timeout_us = catalog_on(catalog, instant_day(proof))->heartbeat_timeout_us;
+        if (proof.us >= turn->horizon.us - timeout_us) continue;
+        Str vm = arena_copy(turn->arena, rows_str(rows, row, 0));
+        mark_lost(turn, account, vm, rows_bool(rows, row, 5));
+        notices[told++] = (Notice){.account = account->account,
+                                   .type = "tally.run.lost",
+                                   .subject = vm,
+                                   .data = lost_data(turn, account->account, rows, row, proof)};
+    }
+    TRY(notices_add(turn->db, notices, told, NULL, error));
+    turn->lapsed += (int64_t)told;
+    *found = told;
+    *all = n < LOST_PAGE;
+    return ST_OK;
+}
+
+static Status look(Turn *turn, AccountState *account, Error *error)
+{
+    int64_t least_us = timeout_least(turn->quota->catalog);
+    size_t found = 0;
+    bool all = true;
+    TRY(find_lost(turn, account, least_us, &found, &all, error));
+    account->changed = true;
+    account->looks = true;
+    // A run that was vouched for until now is not looked at yet, nor are those behind a full page;
+    // those that were found are still among what is asked for below.
+    account->look_at = !all || account->recounted ? INSTANT_MIN : turn->horizon;
+    if (!all || account->recounted || found > 0) return ST_OK;
+    OWNED_ROWS Rows *rows = NULL;
+    TRY(db_query(turn->db, &SQL_QUOTA_LOST_NEXT, 1, &account->account, &rows, error));
+    account->looks = !rows_null(rows, 0, 0);
+    if (!account->looks) return ST_OK;
+    Instant next = instant_add_us(rows_instant(rows, 0, 0), least_us);
+    account->look_at = instant_min(next, instant_add_us(turn->horizon, LOOK_AGAIN_US));
+    return ST_OK;
+}
+
+Status turn_lapse(Turn *turn, const Rows *lapsed, Error *error)
+{
+    size_t n = (size_t)rows_count(lapsed);
+    columns_begin(&turn->gone, 2);
+    columns_begin(&turn->back, 2);
+    columns_begin(&turn->lost, 6);
+    turn->dropped = arena_alloc(turn->arena, (n + 1) * sizeof *turn->dropped);
+    for (int row = 0; row < rows_count(lapsed); row++) { // reservations first
+        AccountState *account = turn_account(turn, rows_str(lapsed, row, 0));
+        Str vm = arena_copy(turn->arena, rows_str(lapsed, row, 1));
+        if (!account || !account->exists) continue;
+        bool vouch = !rows_null(lapsed, row, 2);
+        SlotState slot = {.runs = rows_bool(lapsed, row, 3),
+                          .uncounted = rows_bool(lapsed, row, 4),
+                          .reserved = rows_bool(lapsed, row, 5)};
+        if (vouch && slot.reserved) slot.reserved = !was_dropped(turn, account->account, vm);
+        if (vouch) lapse_vouch(turn, account, vm, slot);
+        else lapse_reservation(turn, account, vm, slot);
+        turn->lapsed++;
+    }
+    for (size_t i = 0; i < turn->accounts; i++) {
+        AccountState *account = &turn->account[i];
+        bool due = account->looks && account->look_at.us < turn->horizon.us;
+        if (account->exists && (due || account->recounted)) TRY(look(turn, account, error));
+    }
+    return ST_OK;
+}

@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Notes that the database was restored.
+UPDATE instance SET restored_at = clock_timestamp()
