@@ -9,6 +9,7 @@ CREATE TABLE quota (
     reserved integer NOT NULL DEFAULT 0,
     version  bigint NOT NULL DEFAULT 0,
     look_at  timestamptz,
+    lapse_at timestamptz,
     exceeded boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE quota IS 'An account''s slots, counted; the row is locked by whoever changes who holds one.';
@@ -16,6 +17,7 @@ COMMENT ON COLUMN quota.running IS 'VMs with an open run that counts: all but th
 COMMENT ON COLUMN quota.reserved IS 'Reservations of VMs without such a run. Slots in use are the sum of both.';
 COMMENT ON COLUMN quota.version IS 'Rises with all that changes the account''s usage otherwise than by time.';
 COMMENT ON COLUMN quota.look_at IS 'While the horizon has not passed this, no run under watch is lost; NULL: none is under watch.';
+COMMENT ON COLUMN quota.lapse_at IS 'While progress has not passed this, no reservation and no vouch lapses; NULL: there is none.';
 COMMENT ON COLUMN quota.exceeded IS 'More slots were in use than the limit when the collector last counted; others have been told.';
 
 CREATE TABLE reservation (
@@ -32,7 +34,6 @@ CREATE TABLE reservation (
 COMMENT ON TABLE reservation IS 'Reservations that live. Written and deleted under the lock of the account''s row in quota.';
 COMMENT ON COLUMN reservation.starts_from IS 'A start that names no reservation uses this one where its time is not before: reserved_at less the clocks'' skew.';
 COMMENT ON COLUMN reservation.lapses_at IS 'Expired when progress has passed this: expires_at and the event delay.';
-CREATE INDEX reservation_lapse ON reservation (account, lapses_at);
 
 CREATE TABLE uncounted (
     account text COLLATE "C" NOT NULL,
@@ -49,7 +50,15 @@ COMMENT ON COLUMN uncounted.why IS '0 the orchestrator vouches that the VM has s
 COMMENT ON COLUMN uncounted.since IS 'The call; or the horizon at which the VM was found to be lost.';
 COMMENT ON COLUMN uncounted.starts_from IS 'Of a vouch: a start that is metered later ends it where its time is not before: the call less the clocks'' skew.';
 COMMENT ON COLUMN uncounted.until IS 'Of a vouch: the run counts again when progress has passed this and no end was metered.';
-CREATE INDEX uncounted_lapse ON uncounted (account, until) WHERE until IS NOT NULL;
+
+CREATE TABLE doubt (
+    account text COLLATE "C" NOT NULL,
+    vm      text COLLATE "C" NOT NULL,
+    until   timestamptz,
+    PRIMARY KEY (account, vm)
+);
+COMMENT ON TABLE doubt IS 'VMs that count without holding a slot that was granted, or may come to: their slot was given away before.';
+COMMENT ON COLUMN doubt.until IS 'A reservation was given back: starts from before are metered when progress has passed this. NULL: the VM counts so.';
 
 CREATE TABLE released (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -73,6 +73,23 @@ static SizeNo asked_size(const Turn *turn, const Ask *ask)
     return size != SIZE_NONE && version->sizes[size].present ? size : SIZE_NONE;
 }
 
+// A VM whose slot was given away, and that counts all the same (its start was metered late, or its
+// vouch ran out before its end was), is one more than there are machines, where the limit is
+// exceeded: another start of it would be one machine too many.
+static bool is_one_too_many(const AccountState *account, const VmState *vm)
+{
+    int64_t in_use = account->running + account->reserved;
+    return vm->doubted && !vm->slot.reserved && account->terms.limit >= 0 &&
+           in_use > account->terms.limit;
+}
+
+// Something of the account lapses when progress has passed a time.
+static void lapse_by(AccountState *account, Instant at)
+{
+    account->lapse_at = account->lapses ? instant_min(account->lapse_at, at) : at;
+    account->lapses = true;
+}
+
 static AskResult reserve(Turn *turn, AccountState *account, VmState *vm, Ask *ask)
 {
     SizeNo size = asked_size(turn, ask);
@@ -82,7 +99,8 @@ static AskResult reserve(Turn *turn, AccountState *account, VmState *vm, Ask *as
     bool good = ask->has_credits &&
                 (ask->credits_fresh || ask->credits.version == account->version);
     if (wants && !good) return ASKED_NEEDS_CREDITS;
-    AdmitFacts facts = facts_of(account, ask, slot_held(vm->slot));
+    bool holds = slot_held(vm->slot) && !is_one_too_many(account, vm);
+    AdmitFacts facts = facts_of(account, ask, holds);
     Admission admission = admit(&facts);
     ask->denied = admission.denied;
     ask->reasons = admission.reasons;
@@ -94,15 +112,18 @@ static AskResult reserve(Turn *turn, AccountState *account, VmState *vm, Ask *as
     vm->slot = after;
     vm->reserve = true;
     vm->unreserve = false;
+    vm->clear = vm->doubt;
+    vm->give_back = vm->doubted = false;
     new_id(vm->id);
     snprintf(vm->size, sizeof vm->size, "%s", turn->quota->catalog->size_names[size]);
     vm->reserved_at = turn->clock;
     vm->expires_at = instant_add_us(turn->clock, config->reservation_us);
+    lapse_by(account, lapses_at(turn, config->reservation_us));
     return admission.fresh ? ASKED_GRANTED : ASKED_RENEWED;
 }
 
 // ---- release ----
-static AskResult release(AccountState *account, VmState *vm, const Ask *ask)
+static AskResult release(const Turn *turn, AccountState *account, VmState *vm, const Ask *ask)
 {
     SlotState after = vm->slot;
     if (!str_absent(ask->reservation) && vm->slot.reserved && !str_is(ask->reservation, vm->id))
@@ -123,6 +144,8 @@ static AskResult release(AccountState *account, VmState *vm, const Ask *ask)
         vm->unreserve = true;
         vm->reserve = false;
         after.reserved = false;
+        vm->give_back = !vm->doubted;
+        vm->clear = false;
     }
     // The vouch also stands for a start that has not been metered yet. One that is lost holds no
     // slot as it is.
@@ -130,6 +153,7 @@ static AskResult release(AccountState *account, VmState *vm, const Ask *ask)
         vm->uncount = true;
         vm->why = WHY_VOUCHED;
         after.uncounted = true;
+        lapse_by(account, lapses_at(turn, 0));
     }
     slot_move(account, vm->slot, after);
     vm->slot = after;
@@ -147,7 +171,7 @@ void turn_decide(Turn *turn, Ask *ask)
     VmState *vm = ask->kind == ASK_QUOTA ? NULL : turn_vm(turn, ask->account, ask->vm);
     switch (ask->kind) {
     case ASK_RESERVE: ask->result = reserve(turn, account, vm, ask); break;
-    case ASK_RELEASE: ask->result = release(account, vm, ask); break;
+    case ASK_RELEASE: ask->result = release(turn, account, vm, ask); break;
     case ASK_SHOW: ask->result = slot_held(vm->slot) ? ASKED_RENEWED : ASKED_NO_SLOT; break;
     case ASK_QUOTA: {
         AdmitFacts facts = facts_of(account, ask, false);

@@ -34,13 +34,14 @@ typedef struct Seat {
     bool uncounted;
     Why why;
     Instant since, vouch_from;
+    bool doubt;
 } Seat;
 
 typedef struct Work {
     Turn turn; // accounts only
     Seat *seat;
     size_t seats;
-    Columns end, count;
+    Columns end, count, doubt, clear;
 } Work;
 
 // ---- which VMs matter ----
@@ -89,16 +90,7 @@ static Status lock_accounts(Work *w, Str accounts, Error *error)
     OWNED_ROWS Rows *rows = NULL;
     Turn *turn = &w->turn;
     TRY(db_query(turn->db, &SQL_QUOTA_LOCK, 1, &accounts, &rows, error));
-    for (int row = 0; row < rows_count(rows); row++) {
-        AccountState *a = turn_account(turn, rows_str(rows, row, 0));
-        a->exists = true;
-        a->running = rows_int(rows, row, 1);
-        a->reserved = rows_int(rows, row, 2);
-        a->version = rows_int(rows, row, 3);
-        a->looks = !rows_null(rows, row, 4);
-        if (a->looks) a->look_at = rows_instant(rows, row, 4);
-        a->exceeded = rows_bool(rows, row, 5);
-    }
+    counts_take(turn, rows);
     for (size_t i = 0; i < turn->accounts; i++)
         if (!turn->account[i].exists)
             return error_set(error, ST_FATAL, "account %s has no row in the table quota",
@@ -128,6 +120,7 @@ static Status read_facts(Work *w, Error *error)
             seat->reserved_at = rows_instant(rows, row, 2);
             seat->starts_from = rows_instant(rows, row, 3);
         }
+        seat->doubt = rows_bool(rows, row, 7);
         seat->uncounted = !rows_null(rows, row, 4);
         if (!seat->uncounted) continue;
         seat->why = (Why)rows_int(rows, row, 4);
@@ -192,6 +185,12 @@ static void settle(Work *w, Seat *seat)
         if (!after.uncounted) add_pair(&w->count, change);
         change->was_lost = seat->why == WHY_LOST && !after.uncounted;
     }
+    // It gave its slot back, and now counts all the same: see is_one_too_many in decide.c.
+    if (seat->doubt && !change->runs && change->ran) add_pair(&w->clear, change);
+    if (seat->doubt && !slot_held(before) && slot_running(after)) {
+        add_pair(&w->doubt, change);
+        columns_add_instant(&w->doubt, 2, NULL);
+    }
     int64_t in_use = account->running + account->reserved;
     slot_move(account, before, after);
     if (account->running + account->reserved > in_use) account->recounted = true;
@@ -245,17 +244,18 @@ static Status save(Work *w, Error *error)
 {
     Turn *turn = &w->turn;
     Columns counts;
-    columns_begin(&counts, 6);
+    columns_begin(&counts, COUNTS_COLUMNS);
     for (size_t i = 0; i < turn->accounts; i++) {
         AccountState *a = &turn->account[i];
         a->version++;
         counts_add(a, &counts);
     }
-    Columns *all[] = {&w->end, &w->count, &counts};
+    Columns *all[] = {&w->end, &w->count, &w->clear, &w->doubt, &counts};
     const Statement *statement[] = {&SQL_QUOTA_RESERVATION_END, &SQL_QUOTA_UNCOUNTED_END,
+                                    &SQL_QUOTA_DOUBT_END, &SQL_QUOTA_DOUBT_SAVE,
                                     &SQL_QUOTA_COUNTS_SAVE};
     Status status = ST_OK;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         columns_end(all[i]);
         if (status == ST_OK && all[i]->rows > 0)
             status = db_run(turn->db, statement[i], all[i]->count, all[i]->param, NULL, error);
@@ -287,9 +287,13 @@ Status quota_follow(Db *db, Follower *follower, const Catalog *catalog, VmChange
     take_seats(&w, changes, n);
     columns_begin(&w.end, 2);
     columns_begin(&w.count, 2);
+    columns_begin(&w.doubt, 3);
+    columns_begin(&w.clear, 2);
     Status status = w.seats > 0 ? follow(&w, follower, catalog, error) : ST_OK;
     columns_free(&w.end);
     columns_free(&w.count);
+    columns_free(&w.doubt);
+    columns_free(&w.clear);
     arena_free(w.turn.arena);
     return status;
 }

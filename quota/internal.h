@@ -21,7 +21,7 @@ Status terms_refresh(Db *db, TermsKept *kept, const Catalog *catalog, Day day, c
 const TermsNow *terms_of(const TermsKept *kept, Str id);
 
 // ---- parameters by column ----
-enum { COLUMNS_MAX = 8 };
+enum { COLUMNS_MAX = 8, COUNTS_COLUMNS = 7 };
 typedef struct Columns { // arrays of equal length, one per column
     Buf array[COLUMNS_MAX];
     Str param[COLUMNS_MAX];
@@ -42,6 +42,8 @@ typedef struct AccountState {
     bool looks; // look_at is set
     Instant look_at;
     bool exceeded;
+    bool lapses; // lapse_at is set
+    Instant lapse_at;
     int64_t revision;
     TermsNow terms;
     bool changed;   // to be written
@@ -59,8 +61,10 @@ typedef struct VmState {
     char id[QUOTA_ID_TEXT];       // of the reservation
     Instant reserved_at, expires_at;
     // What is to be written.
-    bool reserve, unreserve, uncount, count, ran;
-    Str reason; // of a release by hand
+    bool reserve, unreserve, uncount, ran;
+    bool doubt, doubted;   // has a row in doubt; it says that the VM counts without a granted slot
+    bool give_back, clear; // a doubt is to be noted, or forgotten
+    Str reason;            // of a release by hand
     bool released;
     char released_id[QUOTA_ID_TEXT];
 } VmState;
@@ -78,8 +82,9 @@ typedef struct Turn {
     size_t accounts;
     VmState *vm; // those asked about, in order of account and VM
     size_t vms;
-    Columns gone, back, lost; // reservations and vouches that lapsed, and runs that are lost
-    struct Dropped {          // the reservations among them
+    Columns gone, back, lost, doubt; // reservations and vouches that lapsed, runs that
+                                     // are lost, and those that count again
+    struct Dropped {                 // the reservations among them
         Str account, vm;
     } * dropped;
     size_t drops;
@@ -99,11 +104,15 @@ void slot_move(AccountState *account, SlotState before, SlotState after);
 
 // read.c: locks and reads; lapse.c: lets lapse; write.c: writes and commits.
 Status turn_read(Turn *turn, Error *error) MUST_USE;
-Status turn_lapse(Turn *turn, const Rows *lapsed, Error *error) MUST_USE;
+Status turn_lapse(Turn *turn, Error *error) MUST_USE;
 Status turn_write(Turn *turn, Error *error) MUST_USE;
+// When what is made now lapses: its lifetime (0 for a vouch) and the event delay from now.
+Instant lapses_at(const Turn *turn, int64_t lifetime_us);
 // decide.c: asks one after the other; what is to be written is noted in the states.
 void turn_decide(Turn *turn, Ask *ask);
 
+// Takes rows of lock.sql into the turn's accounts.
+void counts_take(Turn *turn, const Rows *rows);
 // A row of counts_save.sql.
 void counts_add(const AccountState *account, Columns *counts);
 // tally.quota.exceeded for an account, into the caller's transaction.

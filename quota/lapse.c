@@ -4,14 +4,15 @@
 // it.
 //
 // A run that is lost is found by looking at the account's open runs, and not before it can be: the
-// collector keeps quota.look_at at or before the first moment when one may be lost. Rows that are
+// collector keeps quota.look_at at or before the first moment when one may be lost; in the same way
+// quota.lapse_at spares a look at reservations and vouches. Rows that are
 // being written just now are passed over (the collector locks VMs before accounts, and nobody waits
 // the other way round), so the next look is never more than LOOK_AGAIN_US away.
 #include "notices/notices.h"
 #include "quota/internal.h"
 #include "quota/quota_sql.h"
 
-enum { LOST_PAGE = 500 };
+enum { LOST_PAGE = 500, LAPSED_MAX = 1000 };
 #define LOOK_AGAIN_US (60 * US_PER_SECOND)
 
 // ---- reservations and vouches ----
@@ -54,6 +55,12 @@ static void lapse_vouch(Turn *turn, AccountState *account, Str vm, SlotState bef
     if (!after.runs) return;
     account->recounted = true;
     account->version++;
+    if (slot_held(was)) return; // by a reservation, all the time
+    array_add(&turn->doubt.array[0], account->account);
+    array_add(&turn->doubt.array[1], vm);
+    columns_add_instant(&turn->doubt, 2, NULL);
+    turn->doubt.rows++;
+    if (asked) asked->doubt = asked->doubted = true;
 }
 
 // ---- runs that are lost ----
@@ -161,30 +168,48 @@ static Status look(Turn *turn, AccountState *account, Error *error)
     return ST_OK;
 }
 
-Status turn_lapse(Turn *turn, const Rows *lapsed, Error *error)
+static Status lapse(Turn *turn, AccountState *account, Error *error)
 {
-    size_t n = (size_t)rows_count(lapsed);
-    columns_begin(&turn->gone, 2);
-    columns_begin(&turn->back, 2);
-    columns_begin(&turn->lost, 6);
-    turn->dropped = arena_alloc(turn->arena, (n + 1) * sizeof *turn->dropped);
-    for (int row = 0; row < rows_count(lapsed); row++) { // reservations first
-        AccountState *account = turn_account(turn, rows_str(lapsed, row, 0));
-        Str vm = arena_copy(turn->arena, rows_str(lapsed, row, 1));
-        if (!account || !account->exists) continue;
-        bool vouch = !rows_null(lapsed, row, 2);
-        SlotState slot = {.runs = rows_bool(lapsed, row, 3),
-                          .uncounted = rows_bool(lapsed, row, 4),
-                          .reserved = rows_bool(lapsed, row, 5)};
+    OWNED_ROWS Rows *rows = NULL, *next = NULL;
+    Str params[] = {account->account, param_instant(turn->arena, turn->progress.at),
+                    param_int(turn->arena, LAPSED_MAX)};
+    TRY(db_query(turn->db, &SQL_QUOTA_LAPSED, 3, params, &rows, error));
+    int n = rows_count(rows), reservations = 0;
+    turn->dropped = arena_alloc(turn->arena, ((size_t)n + 1) * sizeof *turn->dropped);
+    turn->drops = 0;
+    for (int row = 0; row < n; row++) { // reservations first
+        Str vm = arena_copy(turn->arena, rows_str(rows, row, 0));
+        bool vouch = !rows_null(rows, row, 1);
+        SlotState slot = {.runs = rows_bool(rows, row, 2),
+                          .uncounted = rows_bool(rows, row, 3),
+                          .reserved = rows_bool(rows, row, 4)};
         if (vouch && slot.reserved) slot.reserved = !was_dropped(turn, account->account, vm);
         if (vouch) lapse_vouch(turn, account, vm, slot);
         else lapse_reservation(turn, account, vm, slot);
+        reservations += !vouch;
         turn->lapsed++;
     }
+    account->changed = true;
+    if (reservations == LAPSED_MAX || n - reservations == LAPSED_MAX) return ST_OK; // still due
+    TRY(db_query(turn->db, &SQL_QUOTA_LAPSE_NEXT, 2, params, &next, error));
+    account->lapses = !rows_null(next, 0, 0);
+    if (account->lapses) account->lapse_at = rows_instant(next, 0, 0);
+    return ST_OK;
+}
+
+Status turn_lapse(Turn *turn, Error *error)
+{
+    columns_begin(&turn->gone, 2);
+    columns_begin(&turn->back, 2);
+    columns_begin(&turn->lost, 6);
+    columns_begin(&turn->doubt, 3);
     for (size_t i = 0; i < turn->accounts; i++) {
         AccountState *account = &turn->account[i];
+        if (!account->exists) continue;
+        if (account->lapses && progress_passed(turn->progress, account->lapse_at))
+            TRY(lapse(turn, account, error));
         bool due = account->looks && account->look_at.us < turn->horizon.us;
-        if (account->exists && (due || account->recounted)) TRY(look(turn, account, error));
+        if (due || account->recounted) TRY(look(turn, account, error));
     }
     return ST_OK;
 }

@@ -71,6 +71,7 @@ static void turn_done(Turn *turn)
     columns_free(&turn->gone);
     columns_free(&turn->back);
     columns_free(&turn->lost);
+    columns_free(&turn->doubt);
     arena_free(turn->arena);
 }
 
@@ -108,6 +109,7 @@ Status quota_sweep(Quota *quota, Db *db, int64_t *lapsed, Error *error)
     OWNED_ARENA Arena *arena = arena_new();
     Str after = STR("");
     *lapsed = 0;
+    TRY(db_run(db, &SQL_QUOTA_DOUBT_LAPSE, 0, NULL, NULL, error));
     for (int n = SWEEP_ACCOUNTS; n == SWEEP_ACCOUNTS;) {
         OWNED_ROWS Rows *rows = NULL;
         Str params[] = {after, param_int(arena, SWEEP_ACCOUNTS)};
@@ -126,6 +128,12 @@ Status quota_sweep(Quota *quota, Db *db, int64_t *lapsed, Error *error)
 // ---- which database this is ----
 Status quota_attend(Db *db, Error *error)
 {
+    // All look-ups are by key; what the planner thinks of tables that were small when it looked
+    // must not matter later.
+    TRY(db_script(db,
+                  "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+                  "SET plan_cache_mode = force_generic_plan",
+                  error));
     return db_run(db, &SQL_QUOTA_ATTEND, 0, NULL, NULL, error);
 }
 

@@ -96,7 +96,7 @@ Status quota_sweep(Quota *quota, Db *db, int64_t *lapsed, Error *error) MUST_USE
 
 // Notes whether this is still the database that it was, or a restored one (another system
 // identifier, timeline or database); then no reservation is granted until progress has caught up.
-// Call after connecting.
+// Call after connecting: it also makes this session's plans by key.
 Status quota_attend(Db *db, Error *error) MUST_USE;
 // The same for a collector that finds positions behind what Kafka's group has noted: the database
 // was restored.

@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-enum { LAPSED_MAX = 1000 };
-
 AccountState *turn_account(Turn *turn, Str account)
 {
     size_t low = 0, high = turn->accounts;
@@ -49,7 +47,7 @@ void slot_move(AccountState *account, SlotState before, SlotState after)
 }
 
 // ---- rows into states ----
-static void take_counts(Turn *turn, const Rows *rows)
+void counts_take(Turn *turn, const Rows *rows)
 {
     for (int row = 0; row < rows_count(rows); row++) {
         AccountState *a = turn_account(turn, rows_str(rows, row, 0));
@@ -61,6 +59,8 @@ static void take_counts(Turn *turn, const Rows *rows)
         a->looks = !rows_null(rows, row, 4);
         if (a->looks) a->look_at = rows_instant(rows, row, 4);
         a->exceeded = rows_bool(rows, row, 5);
+        a->lapses = !rows_null(rows, row, 6);
+        if (a->lapses) a->lapse_at = rows_instant(rows, row, 6);
     }
 }
 
@@ -102,6 +102,8 @@ static void take_facts(Turn *turn, const Rows *rows)
 {
     for (int row = 0; row < rows_count(rows); row++) {
         VmState *vm = &turn->vm[rows_int(rows, row, 0) - 1];
+        vm->doubt = rows_bool(rows, row, 8);
+        vm->doubted = rows_bool(rows, row, 9);
         vm->slot.runs = rows_bool(rows, row, 1);
         vm->slot.uncounted = !rows_null(rows, row, 3);
         if (vm->slot.uncounted) vm->why = (Why)rows_int(rows, row, 3);
@@ -152,7 +154,7 @@ static Status refresh_catalog(Turn *turn, int64_t revision, Error *error)
 
 Status turn_read(Turn *turn, Error *error)
 {
-    enum { LOCK, NOW, REVISIONS, FACTS, LAPSED, CALLS };
+    enum { LOCK, NOW, REVISIONS, FACTS, CALLS };
     OWNED_BUF Buf accounts = {0}, vm_accounts = {0}, vms = {0};
     array_begin(&accounts);
     array_begin(&vm_accounts);
@@ -166,23 +168,22 @@ Status turn_read(Turn *turn, Error *error)
     array_end(&accounts);
     array_end(&vm_accounts);
     array_end(&vms);
-    Str of_accounts[] = {buf_str(&accounts), param_int(turn->arena, LAPSED_MAX)};
+    Str of_accounts[] = {buf_str(&accounts)};
     Str of_vms[] = {buf_str(&vm_accounts), buf_str(&vms)};
     DbCall call[CALLS] = {
         [LOCK] = {.statement = &SQL_QUOTA_LOCK, .n = 1, .params = of_accounts},
         [NOW] = {.statement = &SQL_QUOTA_NOW},
         [REVISIONS] = {.statement = &SQL_QUOTA_REVISIONS, .n = 1, .params = of_accounts},
         [FACTS] = {.statement = &SQL_QUOTA_FACTS, .n = 2, .params = of_vms},
-        [LAPSED] = {.statement = &SQL_QUOTA_LAPSED, .n = 2, .params = of_accounts},
     };
     int64_t catalog_revision = 0;
     TRY(db_pipeline(turn->db, true, call, CALLS, false, error));
-    take_counts(turn, call[LOCK].rows);
+    counts_take(turn, call[LOCK].rows);
     Status status = take_now(turn, call[NOW].rows, &catalog_revision, error);
     if (status == ST_OK) status = refresh_catalog(turn, catalog_revision, error);
     if (status == ST_OK) status = take_terms(turn, call[REVISIONS].rows, error);
     if (status == ST_OK) take_facts(turn, call[FACTS].rows);
-    if (status == ST_OK) status = turn_lapse(turn, call[LAPSED].rows, error);
+    if (status == ST_OK) status = turn_lapse(turn, error);
     for (int i = 0; i < CALLS; i++) rows_free(call[i].rows);
     return status;
 }

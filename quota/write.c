@@ -6,16 +6,20 @@
 #include "quota/quota_sql.h"
 
 typedef struct Writes {
-    Columns save, end, uncount, counts, record;
+    Columns save, end, uncount, counts, record, doubt, clear;
 } Writes;
+
+// Where the clock was set back, progress is ahead of it: the later of the two counts.
+Instant lapses_at(const Turn *turn, int64_t lifetime_us)
+{
+    return instant_add_us(turn->latest, lifetime_us + turn->quota->config.event_delay_us);
+}
 
 static void add_reservation(const Turn *turn, const VmState *vm, Columns *c)
 {
     const QuotaConfig *config = &turn->quota->config;
     Instant starts_from = instant_add_us(vm->reserved_at, -config->clock_skew_us);
-    // Where the clock was set back, progress is ahead of it: the later of the two counts.
-    Instant lapses_at = instant_add_us(turn->latest,
-                                       config->reservation_us + config->event_delay_us);
+    Instant lapses = lapses_at(turn, config->reservation_us);
     array_add(&c->array[0], vm->account);
     array_add(&c->array[1], vm->vm);
     array_add(&c->array[2], str(vm->id));
@@ -23,7 +27,7 @@ static void add_reservation(const Turn *turn, const VmState *vm, Columns *c)
     columns_add_instant(c, 4, &vm->reserved_at);
     columns_add_instant(c, 5, &vm->expires_at);
     columns_add_instant(c, 6, &starts_from);
-    columns_add_instant(c, 7, &lapses_at);
+    columns_add_instant(c, 7, &lapses);
     c->rows++;
 }
 
@@ -31,13 +35,23 @@ static void add_vouch(const Turn *turn, const VmState *vm, Columns *c)
 {
     const QuotaConfig *config = &turn->quota->config;
     Instant starts_from = instant_add_us(turn->clock, -config->clock_skew_us);
-    Instant until = instant_add_us(turn->latest, config->event_delay_us);
+    Instant until = lapses_at(turn, 0);
     array_add(&c->array[0], vm->account);
     array_add(&c->array[1], vm->vm);
     array_add_int(&c->array[2], WHY_VOUCHED);
     columns_add_instant(c, 3, &turn->clock);
     columns_add_instant(c, 4, &starts_from);
     columns_add_instant(c, 5, &until);
+    c->rows++;
+}
+
+// A start with what was given back, or one before it, may lie unread.
+static void add_doubt(const Turn *turn, const VmState *vm, Columns *c)
+{
+    Instant until = lapses_at(turn, turn->quota->config.reservation_us);
+    array_add(&c->array[0], vm->account);
+    array_add(&c->array[1], vm->vm);
+    columns_add_instant(c, 2, &until);
     c->rows++;
 }
 
@@ -52,6 +66,12 @@ static void add_vms(const Turn *turn, Writes *w)
             w->end.rows++;
         }
         if (vm->uncount) add_vouch(turn, vm, &w->uncount);
+        if (vm->give_back) add_doubt(turn, vm, &w->doubt);
+        if (vm->clear) {
+            array_add(&w->clear.array[0], vm->account);
+            array_add(&w->clear.array[1], vm->vm);
+            w->clear.rows++;
+        }
         if (!vm->released) continue;
         array_add(&w->record.array[0], vm->account);
         array_add(&w->record.array[1], vm->vm);
@@ -98,6 +118,7 @@ void counts_add(const AccountState *a, Columns *c)
     array_add_int(&c->array[3], a->version);
     columns_add_instant(c, 4, a->looks ? &a->look_at : NULL);
     array_add(&c->array[5], param_bool(a->exceeded));
+    columns_add_instant(c, 6, a->lapses ? &a->lapse_at : NULL);
     c->rows++;
 }
 
@@ -124,10 +145,13 @@ static Status write_all(Turn *turn, Writes *w, Error *error)
     add_call(calls, &n, &SQL_QUOTA_RESERVATION_END, &turn->gone);
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_END, &turn->back);
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_SAVE, &turn->lost);
+    add_call(calls, &n, &SQL_QUOTA_DOUBT_SAVE, &turn->doubt);
     add_call(calls, &n, &SQL_QUOTA_RESERVATION_SAVE, &w->save);
     add_call(calls, &n, &SQL_QUOTA_RESERVATION_END, &w->end);
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_SAVE, &w->uncount);
     add_call(calls, &n, &SQL_QUOTA_COUNTS_SAVE, &w->counts);
+    add_call(calls, &n, &SQL_QUOTA_DOUBT_SAVE, &w->doubt);
+    add_call(calls, &n, &SQL_QUOTA_DOUBT_END, &w->clear);
     add_call(calls, &n, &SQL_QUOTA_RELEASE_RECORD, &w->record);
     TRY(db_pipeline(turn->db, false, calls, n, true, error));
     for (int i = 0; i < n; i++) rows_free(calls[i].rows);
@@ -140,10 +164,12 @@ Status turn_write(Turn *turn, Error *error)
     columns_begin(&w.save, 8);
     columns_begin(&w.end, 2);
     columns_begin(&w.uncount, 6);
-    columns_begin(&w.counts, 6);
+    columns_begin(&w.counts, COUNTS_COLUMNS);
     columns_begin(&w.record, 5);
+    columns_begin(&w.doubt, 3);
+    columns_begin(&w.clear, 2);
     Status status = write_all(turn, &w, error);
-    Columns *all[] = {&w.save, &w.end, &w.uncount, &w.counts, &w.record};
+    Columns *all[] = {&w.save, &w.end, &w.uncount, &w.counts, &w.record, &w.doubt, &w.clear};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) columns_free(all[i]);
     return status;
 }

@@ -91,7 +91,8 @@ typedef struct Vm {
     // What the database knows.
     int8_t reserved;  // a reservation lives
     int8_t lapses_at; // of it
-    int8_t granted;   // has held a slot without a break since one was granted
+    int8_t given;     // a reservation was given back since one was granted
+    int8_t doubted;   // counts without holding a slot that was granted
     int8_t open;      // a run is open, by what was metered
     int8_t vouched;   // which is uncounted, since it was vouched for
     int8_t vouched_until;
@@ -150,7 +151,9 @@ static inline void lapse(const World *w, State *s, int progress)
     for (int v = 0; v < w->vms; v++) {
         Vm *vm = &s->vm[v];
         if (vm->reserved && passed(w, progress, vm->lapses_at)) reservation_end(vm);
-        if (vm->vouched && passed(w, progress, vm->vouched_until)) vm->vouched = 0;
+        if (!vm->vouched || !passed(w, progress, vm->vouched_until)) continue;
+        vm->vouched = 0;
+        vm->doubted = vm->open && !vm->reserved;
     }
 }
 
@@ -164,21 +167,22 @@ static inline bool reserve(const World *w, Vm *vm)
     for (int i = 0; i < vm->events && w->nameless && w->skew > 0; i++) {
         vm->event[i].uses = vm->event[i].start && vm->event[i].at >= -w->skew;
     }
-    vm->reserved = vm->granted = 1;
+    vm->reserved = 1;
+    vm->given = vm->doubted = 0;
     vm->lapses_at = (int8_t)(w->lifetime + (weak(w, NO_EVENT_DELAY) ? 0 : w->delay));
     vm->checked = 0;
     return true;
 }
 
-// A slot is free, or the VM holds one that was granted. One that counts otherwise (its start was
-// metered after its reservation had been given back; or its vouch is over) may be one too many.
+// A slot is free, or the VM holds one. One that counts though its slot was given away (its start
+// was metered after its reservation had been given back; or its vouch is over) may be one too many.
 static inline bool room(const World *w, const State *s, int v)
 {
     const Vm *vm = &s->vm[v];
     if (weak(w, UNCOUNTED_KEPT) && vm->open) return true;
     if (slots(w, s) - slot(vm) < w->limit) return true;
     if (weak(w, RENEW_RUNNING)) return slot(vm);
-    return weak(w, RENEW_WITHIN) ? vm->reserved : slot(vm) && vm->granted;
+    return vm->reserved || (slot(vm) && !vm->doubted && !weak(w, RENEW_WITHIN));
 }
 
 static inline bool step_reserve_unheard(const World *w, State *s, int v, int i)
@@ -223,6 +227,7 @@ static inline bool step_delete(const World *w, State *s, int v, int i)
     if (!vm->reserved || vm->open || weak(w, DELETE_LATE)) return false;
     if (demands(w, COND_D)) vm->holds = 0;
     reservation_end(vm);
+    vm->given = 1;
     return true;
 }
 
@@ -243,6 +248,7 @@ static inline bool step_delete_arrive(const World *w, State *s, int v, int i)
     if (!vm->deleting) return false;
     bool deletes = !vm->open && (vm->deleting == 2 || !weak(w, DELETE_BY_ID));
     vm->deleting = 0;
+    if (deletes && vm->reserved) vm->given = 1;
     if (deletes) reservation_end(vm);
     return true;
 }
@@ -254,6 +260,7 @@ static inline bool step_vouch(const World *w, State *s, int v, int i)
     Vm *vm = &s->vm[v];
     if (!slot(vm) || (vm->runs && !weak(w, FALSE_VOUCH))) return false;
     vm->holds = 0;
+    if (vm->reserved) vm->given = 1;
     reservation_end(vm);
     vm->vouched = vm->open;
     vm->vouched_until = (int8_t)w->delay;
@@ -339,11 +346,13 @@ static inline bool step_meter(const World *w, State *s, int v, int i)
     Vm *vm = &s->vm[v];
     Event event = vm->event[i];
     if (event.place == SENT || (!w->any_order && i > 0)) return false;
+    bool held = slot(vm);
     if (event.start ? event.uses : weak(w, END_ENDS)) reservation_end(vm);
     if (!event.late || weak(w, ARRIVAL_ORDER)) {
         vm->open = event.start;
         if (!weak(w, VOUCH_STAYS | (event.start ? VOUCH_TO_END : 0))) vm->vouched = 0;
     }
+    if (!held && slot(vm) && vm->given) vm->doubted = 1;
     for (int k = 0; k < i; k++) vm->event[k].late = 1;
     event_remove(vm, i);
     return true;
@@ -477,37 +486,54 @@ static const StepKind STEPS[] = {
 enum { STEP_KINDS = sizeof STEPS / sizeof *STEPS };
 
 // ---- what is the same ----
+enum { LONG_AGO = -100 };
+
+// Whether anything that lives would lapse by this progress. All that is to come is later.
+static inline bool matters(const World *w, const State *s, int progress)
+{
+    for (int v = 0; v < w->vms; v++) {
+        const Vm *vm = &s->vm[v];
+        if (vm->reserved && passed(w, progress, vm->lapses_at)) return true;
+        if (vm->vouched && passed(w, progress, vm->vouched_until)) return true;
+    }
+    return false;
+}
+
+static inline void settle_vm(const World *w, Vm *vm)
+{
+    if (vm->holds_until < 0) {
+        if (demands(w, COND_B)) vm->holds = 0;
+        vm->holds_until = -1;
+    }
+    if (!vm->holds) vm->holds_living = vm->holds_until = 0;
+    if (w->nameless) vm->holds_living = 0; // nobody names it
+    if (!vm->reserved) vm->lapses_at = 0;
+    if (!vm->vouched) vm->vouched_until = 0;
+    bool starts = false;
+    for (int k = 0; k < vm->events; k++) starts |= vm->event[k].start;
+    if (!starts) vm->given = 0; // none from before can come any more
+    if (!vm->open) vm->doubted = 0;
+    if (weak(w, RENEW_RUNNING | RENEW_WITHIN)) vm->given = vm->doubted = 0;
+    for (int k = 0; k < vm->events; k++) {
+        Event *event = &vm->event[k];
+        if (!event->start || event->place != SENT || !demands(w, COND_C)) event->due = 0;
+        if (!event->start || w->skew == 0) event->at = 0;
+        if (event->at < -w->skew) event->at = (int8_t)(-w->skew - 1);
+    }
+}
+
 // After every step: what can have no effect any more is forgotten, so that states that will behave
-// alike are equal.
+// alike are equal. Of a time that was noted before anything could lapse by it, the collector might
+// as well have died and started again.
 static inline void settle(const World *w, State *s)
 {
-    bool waits = w->collectors > 1 || weak(w, WATERMARK_FIRST);
-    for (int v = 0; v < w->vms; v++) {
-        Vm *vm = &s->vm[v];
-        if (vm->holds_until < 0) {
-            if (demands(w, COND_B)) vm->holds = 0;
-            vm->holds_until = -1;
-        }
-        if (!vm->holds) vm->holds_living = vm->holds_until = 0;
-        if (w->nameless) vm->holds_living = 0; // nobody names it
-        if (!vm->reserved) vm->lapses_at = 0;
-        if (!vm->vouched) vm->vouched_until = 0;
-        if (!slot(vm) || weak(w, RENEW_RUNNING | RENEW_WITHIN)) vm->granted = 0;
-        for (int k = 0; k < vm->events; k++) {
-            Event *event = &vm->event[k];
-            if (!event->start || event->place != SENT || !demands(w, COND_C)) event->due = 0;
-            if (!event->start || w->skew == 0) event->at = 0;
-            if (event->at < -w->skew) event->at = (int8_t)(-w->skew - 1);
-        }
-        int noted = s->collector[0].noted;
-        if (vm->reserved && passed(w, noted, vm->lapses_at)) waits = true;
-        if (vm->vouched && passed(w, noted, vm->vouched_until)) waits = true;
-    }
-    // A time that was noted before anything could lapse by it: the collector might as well have
-    // died and started again.
-    if (!waits) (void)step_crash(w, s, 0, 0);
-    for (int c = 0; c < COLLECTORS_MAX; c++) {
-        if (s->collector[c].stage < (weak(w, WATERMARK_FIRST) ? 2 : 1)) s->collector[c].noted = 0;
-        if (w->collectors == 1) s->collector[c].progress = 0;
+    bool first = !weak(w, WATERMARK_FIRST); // the time is noted first
+    for (int v = 0; v < w->vms; v++) settle_vm(w, &s->vm[v]);
+    for (int c = 0; c < w->collectors; c++) {
+        Collector *collector = &s->collector[c];
+        if (first && !matters(w, s, collector->noted)) (void)step_crash(w, s, c, 0);
+        if (collector->stage < (first ? 1 : 2)) collector->noted = 0;
+        if (!matters(w, s, collector->progress)) collector->progress = LONG_AGO;
+        if (w->collectors == 1) collector->progress = 0;
     }
 }

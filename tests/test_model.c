@@ -63,7 +63,8 @@ static inline void vm_bits(Bits *b, Vm *vm)
     bits(b, &vm->holds_until, 3, -1);
     bits(b, &vm->reserved, 1, 0);
     bits(b, &vm->lapses_at, 4, PAST);
-    bits(b, &vm->granted, 1, 0);
+    bits(b, &vm->given, 1, 0);
+    bits(b, &vm->doubted, 1, 0);
     bits(b, &vm->open, 1, 0);
     bits(b, &vm->vouched, 1, 0);
     bits(b, &vm->vouched_until, 4, PAST);
@@ -383,7 +384,7 @@ static const Row HOLD[] = {
     {"wrong keys, starts without a name",
      {BOUNDS(1, 2, 1, 1, 3, 3), .any_order = true, .nameless = true},
      HOLDS},
-    {"a partition and a collector for each VM", {BOUNDS(1, 2, 1, 2, 2, 2)}, HOLDS},
+    {"a partition and a collector for each VM", {BOUNDS(1, 2, 1, 2, 3, 3)}, HOLDS},
     {"two ticks to start", {BOUNDS(1, 2, 2, 1, 4, 5)}, HOLDS},
     {"two slots, three VMs", {BOUNDS(2, 3, 1, 1, 3, 3)}, HOLDS},
     {"renewed by a reservation, or within the limit", {WORLD, .weak = RENEW_WITHIN}, HOLDS},

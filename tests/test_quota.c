@@ -268,7 +268,9 @@ START_TEST(expiry)
 {
     progress(NULL);
     Ask a = reserve("free", "a");
-    script("UPDATE reservation SET lapses_at = lapses_at - interval '1 hour'");
+    script(
+        "UPDATE reservation SET lapses_at = lapses_at - interval '1 hour';"
+        "UPDATE quota SET lapse_at = lapse_at - interval '1 hour'");
     ck_assert_int_eq(show("free", "a").result, ASKED_RENEWED); // a partition without progress
     PROGRESS(-3600 + 100);
     ck_assert_int_eq(show("free", "a").result, ASKED_RENEWED);
@@ -306,6 +308,39 @@ START_TEST(vouches)
     start("many", "v", 2, NULL); // a new one, with the reservation made after the call
     check_counts("many", 1, 0);
     ck_assert_int_eq(number("SELECT count(*) FROM uncounted"), 0);
+}
+END_TEST
+
+// Two machines are never started for one slot, though a VM counts that gave its slot away.
+START_TEST(doubts)
+{
+    PROGRESS(0);
+    start("free", "x", 0, NULL);
+    reserve("free", "a"); // starts, hibernates: both lie unread
+    Ask resumed = reserve("free", "a");
+    ck_assert_int_eq(resumed.result, ASKED_RENEWED);
+    ck_assert_int_eq(release("free", "a", false).result, ASKED_RELEASED); // it could not resume
+    Ask b = reserve("free", "b");
+    ck_assert_int_eq(b.result, ASKED_GRANTED);
+    start("free", "a", 1, NULL);
+    check_counts("free", 2, 1); // one more than there are machines
+    ck_assert_int_eq(reserve("free", "a").result, ASKED_DENIED);
+    ck_assert_int_eq(reserve("free", "x").result, ASKED_RENEWED);
+    ck_assert_int_eq(release("free", "b", false).result, ASKED_RELEASED);
+    ck_assert_int_eq(reserve("free", "a").result, ASKED_RENEWED); // within the limit, it may
+    event("free", "a", "hibernated", 2, "");
+    check_counts("free", 1, 1);
+    // A vouch that runs out before the end is metered.
+    start("free", "a", 3, NULL);
+    ck_assert_int_eq(release("free", "a", true).result, ASKED_RELEASED);
+    ck_assert_int_eq(reserve("free", "b").result, ASKED_GRANTED);
+    PROGRESS(70);
+    ck_assert_int_eq(reserve("free", "a").result, ASKED_DENIED);
+    event("free", "a", "hibernated", 4, "");
+    ck_assert_int_eq(number("SELECT count(*) FROM doubt WHERE vm = 'a'"), 0);
+    // Who started without asking is renewed, as the rules have it.
+    for (int i = 0; i < 3; i++) start("free", (const char *[]){"u", "v", "w"}[i], 5, NULL);
+    ck_assert_int_eq(reserve("free", "u").result, ASKED_RENEWED);
 }
 END_TEST
 
@@ -445,6 +480,7 @@ int main(void)
     tcase_add_test(tests, resume);
     tcase_add_test(tests, expiry);
     tcase_add_test(tests, vouches);
+    tcase_add_test(tests, doubts);
     tcase_add_test(tests, losses);
     tcase_add_test(tests, exceeded);
     tcase_add_test(tests, restored);
