@@ -7,6 +7,7 @@
 #include "billing/chain.h"
 #include "billing/inputs.h"
 #include "billing/ledger.h"
+#include "notices/notices.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,6 +70,9 @@ typedef struct Rower { // what all rows of a batch share
     int64_t catalog_revision;
     Head head; // of the chain, moved by each invoice
     Buf usage, inputs, content;
+    Arena *arena;
+    Notice *notice; // tally.invoice.issued, one for each invoice
+    size_t notices;
 } Rower;
 
 typedef void (*PutFn)(Rower *r, const Issue *item);
@@ -105,6 +109,28 @@ static Sha256 link_invoice(Rower *r, const Issue *item)
     return previous;
 }
 
+// The head of the chain goes out with every notice: whoever keeps them can tell a changed one.
+static void note_issued(Rower *r, const Issue *item)
+{
+    char period[PERIOD_TEXT], total[AMOUNT_TEXT], hash[SHA256_TEXT];
+    Buf data = {0};
+    JsonWriter w = {.out = &data};
+    jw_begin_object(&w, NULL);
+    jw_str(&w, "account", item->account->id);
+    jw_str(&w, "number", item->number);
+    jw_text(&w, "period", period_format(item->in.period, period));
+    jw_text(&w, "total", cents_format(item->rating.total, total));
+    jw_text(&w, "currency", "USD");
+    jw_text(&w, "hash", sha256_format(&r->head.hash, hash));
+    jw_int(&w, "place", r->head.place);
+    jw_end_object(&w);
+    r->notice[r->notices++] = (Notice){.account = item->account->id,
+                                       .type = "tally.invoice.issued",
+                                       .subject = item->number,
+                                       .data = arena_copy(r->arena, buf_str(&data))};
+    buf_free(&data);
+}
+
 #define INVOICE_COLUMNS                                                                            \
     "invoice (account, period, number, name, issued_at, included_credit_minutes, "                 \
     "granted_credit_minutes, purchased_credit_minutes, subtotal_cents, total_cents, "              \
@@ -135,6 +161,7 @@ static void put_invoice(Rower *r, const Issue *item)
     copy_int8(copy, r->head.place);
     copy_str(copy, (Str){(const char *)r->head.hash.bytes, SHA256_BYTES});
     copy_str(copy, (Str){(const char *)previous.bytes, SHA256_BYTES});
+    note_issued(r, item);
 }
 
 #define LINE_COLUMNS                                                                               \
@@ -221,7 +248,10 @@ Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t c
     TRY(take_numbers(db, issued_at, *issued, arena, &number, error));
     for (size_t i = 0; i < n; i++)
         if (items[i].rating.to_issue) items[i].number = number_text(issued_at, number++, arena);
-    Rower r = {.issued_at = issued_at, .catalog_revision = catalog_revision};
+    Rower r = {.issued_at = issued_at,
+               .catalog_revision = catalog_revision,
+               .arena = arena,
+               .notice = arena_alloc(arena, *issued * sizeof *r.notice)};
     TRY(chain_lock(db, &r.head, error));
     Status status = put_all(&r, db, INVOICE_COLUMNS, put_invoice, items, n, error);
     if (status == ST_OK) status = put_all(&r, db, LINE_COLUMNS, put_lines, items, n, error);
@@ -229,6 +259,7 @@ Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t c
         status = put_all(&r, db, DRAW_COLUMNS, put_draws, items, n, error);
     if (status == ST_OK && carried)
         status = put_all(&r, db, CARRIED_COLUMNS, put_carried, items, n, error);
+    if (status == ST_OK) status = notices_add(db, r.notice, r.notices, NULL, error);
     if (status == ST_OK) status = chain_move(db, &r.head, arena, error);
     buf_free(&r.usage);
     buf_free(&r.inputs);

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "api/exporter.h"
+#include "base/log.h"
+#include "cli/attend.h"
 #include "cli/cli.h"
+#include "cli/meter_metrics.h"
 #include "meter/collector.h"
 #include "meter/dead_letters.h"
 #include "meter/file.h"
@@ -63,9 +67,12 @@ static void tick_file(const Meter *meter, int64_t done, int64_t all)
     fprintf(stderr, "%" PRId64 " events metered\033[K", metered(meter_tally(meter)));
 }
 
-static void tick_topics(const Meter *meter, int64_t behind)
+static void tick_topics(void *context, const Meter *meter, const Lag *lags, int count)
 {
+    if (context) meter_metrics_tick(context, meter, lags, count);
     if (!isatty(STDERR_FILENO)) return;
+    int64_t behind = 0;
+    for (int i = 0; i < count; i++) behind += lags[i].records;
     fprintf(stderr, "\rmetering: %" PRId64 " events metered, %" PRId64 " behind\033[K",
             metered(meter_tally(meter)), behind);
 }
@@ -94,8 +101,11 @@ static void print_summary(const Meter *meter)
 }
 
 // ---- the command ----
+#define METRICS_LISTEN "127.0.0.1:8482"
+enum { HOST_MAX = 256, PORT_MAX = 65535 };
+
 typedef struct MeterOptions {
-    const char *file, *brokers, *group;
+    const char *file, *brokers, *group, *metrics_listen;
     OptionList topics, kafka;
     bool until_caught_up, has_as_of;
     Instant as_of;
@@ -112,7 +122,63 @@ static Status run_file(Meter *meter, const MeterOptions *o, Error *error)
     return meter_sweep(meter, error);
 }
 
-static Status run_topics(Meter *meter, const MeterOptions *o, Error *error)
+// ---- /metrics ----
+typedef struct Shown {
+    Metrics *metrics;
+    MeterMetrics *series;
+    Exporter *exporter;
+} Shown;
+
+static void shown_done(Shown *shown)
+{
+    exporter_stop(shown->exporter);
+    meter_metrics_stop(shown->series);
+    if (shown->metrics) metrics_free(shown->metrics);
+}
+
+// "127.0.0.1:8482", "[::1]:0"
+static Status split_listen(const char *text, char host[static HOST_MAX], int *port, Error *error)
+{
+    const char *colon = strrchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : 0;
+    int64_t number = -1;
+    bool whole = colon && str_to_int(str(colon + 1), &number);
+    if (!whole || number < 0 || number > PORT_MAX || n == 0 || n >= HOST_MAX)
+        return error_set(error, ST_BAD_INPUT,
+                         "--metrics-listen: \"%s\" is not HOST:PORT with a port of 0 to %d", text,
+                         PORT_MAX);
+    bool brackets = text[0] == '[' && text[n - 1] == ']';
+    snprintf(host, HOST_MAX, "%.*s", (int)(brackets ? n - 2 : n), brackets ? text + 1 : text);
+    *port = (int)number;
+    return ST_OK;
+}
+
+// A second collector on the host finds the default port taken, and does without.
+static Status show_metrics(const Db *db, Meter *meter, const MeterOptions *o, Shown *shown,
+                           Error *error)
+{
+    char host[HOST_MAX];
+    int port = 0;
+    if (!o->metrics_listen && o->until_caught_up) return ST_OK;
+    const char *listen = o->metrics_listen ? o->metrics_listen : METRICS_LISTEN;
+    TRY(split_listen(listen, host, &port, error));
+    shown->metrics = metrics_new();
+    Status status = exporter_start(shown->metrics, host, port, &shown->exporter, error);
+    if (status != ST_OK && o->metrics_listen) return error_prefix(error, "--metrics-listen");
+    if (status != ST_OK) {
+        const LogField fields[] = {{"listen", str(listen)}, {"reason", str(error->text)}};
+        log_line(LOG_WARN, "no metrics: the default port is taken (--metrics-listen HOST:PORT)",
+                 fields, 2);
+        return ST_OK;
+    }
+    TRY(meter_metrics_start(db, shown->metrics, &shown->series, error));
+    meter_observe(meter, meter_metrics_wrote, shown->series);
+    return ST_OK;
+}
+
+// Beside the collector go the relay and the minute watch; the watch goes by the clock, so not where
+// --as-of stands in for it.
+static Status run_topics(const Db *db, Meter *meter, const MeterOptions *o, Error *error)
 {
     const char *const default_topic[] = {"vm.lifecycle"};
     CollectorConfig config = {.kafka = {.brokers = o->brokers,
@@ -127,7 +193,15 @@ static Status run_topics(Meter *meter, const MeterOptions *o, Error *error)
                               .stop = &stop,
                               .notice = notice,
                               .tick = tick_topics};
-    return collector_run(meter, &config, error);
+    const QuotaConfig quota = {.clock_skew_us = -1};
+    OWNED_ATTEND Attend *attend = NULL;
+    __attribute__((cleanup(shown_done))) Shown shown = {0};
+    TRY(show_metrics(db, meter, o, &shown, error));
+    config.context = shown.series;
+    TRY(attend_start(db, &config.kafka, o->has_as_of ? NULL : &quota, &attend, error));
+    Status status = collector_run(meter, &config, error);
+    meter_observe(meter, NULL, NULL);
+    return status;
 }
 
 // "a,b" in one option or variable is two topics.
@@ -174,6 +248,9 @@ static Status read_options(int argc, char **argv, MeterOptions *o, Error *error)
          .help = "events per transaction (default 50000)"},
         {"linger-ms", OPTION_INT, &o->linger_ms, .argument = "MS",
          .help = "how long a batch may wait to fill (default 100)"},
+        {"metrics-listen", OPTION_TEXT, &o->metrics_listen, .argument = "HOST:PORT",
+         .help = "where a collector on Kafka serves /metrics (default " METRICS_LISTEN
+                 ", where that is free)"},
         {"as-of", OPTION_INSTANT, &o->as_of, &o->has_as_of, .argument = "TIME",
          .help = "stands in for the clock"},
         {0},
@@ -205,7 +282,7 @@ Status cmd_meter(int argc, char **argv, Error *error)
     TRY(catch_signals(error));
     OWNED_METER Meter *meter = NULL;
     TRY(meter_new(db, o.has_as_of ? &o.as_of : NULL, o.batch_max, &meter, error));
-    Status status = o.file ? run_file(meter, &o, error) : run_topics(meter, &o, error);
+    Status status = o.file ? run_file(meter, &o, error) : run_topics(db, meter, &o, error);
     print_summary(meter);
     return status;
 }

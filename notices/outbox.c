@@ -16,6 +16,8 @@
 
 #include "notices/notices_sql.h"
 
+enum { COPY_MIN = 100 }; // below, its further round trip costs more
+
 typedef struct Columns {
     Buf account, type, subject, data, once;
 } Columns;
@@ -43,10 +45,41 @@ static void columns_fill(Columns *c, const Notice *notices, size_t n)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) array_end(all[i]);
 }
 
+// Many at once, none of them said once only: a billing run's. COPY costs a quarter of the
+// statement.
+static Status copy_all(Db *db, const Notice *notices, size_t n, Error *error)
+{
+    Copy copy;
+    TRY(copy_begin(&copy, db, "notice (account, type, subject, data)", error));
+    Status status = ST_OK;
+    for (size_t i = 0; i < n && status == ST_OK; i++) {
+        copy_row(&copy, 4);
+        copy_str(&copy, notices[i].account);
+        copy_str(&copy, str(notices[i].type));
+        copy_str(&copy, notices[i].subject);
+        copy_jsonb(&copy, notices[i].data);
+        status = copy_flush(&copy, error);
+    }
+    Error later; // of two errors the first says more
+    Status ended = copy_end(&copy, status == ST_OK ? error : &later);
+    return status == ST_OK ? ended : status;
+}
+
+static bool any_once(const Notice *notices, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!str_absent(notices[i].once)) return true;
+    return false;
+}
+
 Status notices_add(Db *db, const Notice *notices, size_t n, int64_t *written, Error *error)
 {
     if (written) *written = 0;
     if (n == 0) return ST_OK;
+    if (n >= COPY_MIN && !any_once(notices, n)) {
+        if (written) *written = (int64_t)n;
+        return copy_all(db, notices, n, error);
+    }
     __attribute__((cleanup(columns_done))) Columns c = {0};
     columns_fill(&c, notices, n);
     const Str params[] = {buf_str(&c.account), buf_str(&c.type), buf_str(&c.subject),

@@ -22,7 +22,8 @@
 #include <stdio.h>
 
 enum {
-    FLUSH_MS = 500,     // between looks at `stop` while acknowledgements are awaited
+    FLUSH_MS = 500,  // between looks at `stop` while acknowledgements are awaited
+    GRACE_MS = 2000, // a batch under way may still be acknowledged, and marked, when it is stopped
     PATIENCE_MS = 5000, // until waiting for them is trouble
     EMPTY_MS = 250,     // between looks at an empty outbox
     TURN_MS = 2000,     // between tries to become the relay
@@ -208,7 +209,9 @@ static Status await(Relay *r, Error *error)
     int64_t began = clock_monotonic_ms();
     for (;;) {
         Status status = kafka_producer_flush(r->producer, FLUSH_MS, error);
-        if (status != ST_RETRY || stopping(r->config)) return status;
+        if (status != ST_RETRY) return status;
+        bool late = clock_monotonic_ms() - began >= GRACE_MS;
+        if (stopping(r->config) && late) return status;
         if (r->explained || clock_monotonic_ms() - began < PATIENCE_MS) continue;
         explain(r->config, error);
         trouble(r, error);

@@ -112,6 +112,38 @@ START_TEST(in_order)
 }
 END_TEST
 
+// So many that they go another way.
+START_TEST(very_many)
+{
+    enum { MANY = 1000 };
+    Notice *notices = mem_alloc(MANY * sizeof *notices);
+    int64_t written;
+    for (int i = 0; i < MANY; i++) {
+        OWNED_BUF Buf data = {0};
+        notices[i] = make("a", "t", NULL);
+        buf_addf(&data, "{\"n\":%d}", i);
+        notices[i].data = arena_copy(arena, buf_str(&data));
+    }
+    script("BEGIN");
+    OK(notices_add(db, notices, MANY, &written, &error));
+    ck_assert_int_eq(written, MANY);
+    script("ROLLBACK");
+    OK(notices_add(db, notices, MANY, &written, &error));
+    ck_assert_int_eq(number("SELECT count(*) FROM (SELECT data->>'n' AS n, row_number() OVER "
+                            "(ORDER BY id) - 1 AS nth FROM notice) AS x WHERE n::int = nth"),
+                     MANY);
+    ck_assert_int_eq(number("SELECT count(DISTINCT event_id) FROM notice"), MANY);
+    notices[MANY / 2].once = STR("x"); // one that is said once only, among many
+    OK(notices_add(db, notices, MANY, &written, &error));
+    OK(notices_add(db, notices, MANY, &written, &error));
+    ck_assert_int_eq(written, MANY - 1);
+    notices[0].data = STR("[]");
+    notices[MANY / 2].once = (Str){0};
+    ck_assert_int_eq(notices_add(db, notices, MANY, &written, &error), ST_BAD_INPUT);
+    free(notices);
+}
+END_TEST
+
 START_TEST(with_the_transaction)
 {
     const Notice notices[] = {make("a", "t.1", "2026-10"), make("a", "t.2", NULL)};
@@ -466,6 +498,7 @@ int main(void)
     tcase_add_checked_fixture(stored, setup, teardown);
     tcase_set_timeout(stored, 60);
     tcase_add_test(stored, in_order);
+    tcase_add_test(stored, very_many);
     tcase_add_test(stored, with_the_transaction);
     tcase_add_test(stored, once_only);
     tcase_add_test(stored, pruned);
