@@ -3,7 +3,7 @@
 
 #include "billing/billing_sql.h"
 
-enum { // the columns of invoice_show and invoice_list
+enum { // the columns of invoice_show, invoice_list and invoice_page
     AT_NUMBER,
     AT_ACCOUNT,
     AT_NAME,
@@ -20,6 +20,7 @@ enum { // the columns of invoice_show and invoice_list
     AT_HASH,
     AT_PREVIOUS_HASH,
     AT_BODY,
+    AT_PLACE, // invoice_page only
 };
 
 static Str text_of(const Json *json, Arena *arena)
@@ -130,6 +131,23 @@ Status invoices_stream(Db *db, Period period, InvoiceFn each, void *context, Err
     Stream stream = {.arena = arena, .each = each, .context = context};
     Str params[] = {param_day(parameters, period_first(period))};
     return db_stream(db, &SQL_BILLING_INVOICE_LIST, 1, params, stream_row, &stream, error);
+}
+
+Status invoices_page(Db *db, Str account, int64_t before, int limit, Arena *arena, Invoice **out,
+                     int64_t **place, size_t *count, Error *error)
+{
+    ASSERT(limit >= 1 && limit <= INVOICES_PAGE_MAX + 1);
+    Str params[] = {account, param_int(arena, before), param_int(arena, limit)};
+    OWNED_ROWS Rows *rows = NULL;
+    TRY(db_query(db, &SQL_BILLING_INVOICE_PAGE, 3, params, &rows, error));
+    *count = (size_t)rows_count(rows);
+    *out = arena_alloc(arena, (*count + 1) * sizeof **out);
+    *place = arena_alloc(arena, (*count + 1) * sizeof **place);
+    for (size_t i = 0; i < *count; i++) {
+        TRY(read_row(rows, (int)i, arena, &(*out)[i], error));
+        (*place)[i] = rows_int(rows, (int)i, AT_PLACE);
+    }
+    return ST_OK;
 }
 
 Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number,

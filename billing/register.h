@@ -13,6 +13,12 @@ Status invoice_load(Db *db, Str number, Arena *arena, Invoice *out, Error *error
 typedef Status (*InvoiceFn)(void *context, const Invoice *invoice, Error *error);
 Status invoices_stream(Db *db, Period period, InvoiceFn each, void *context, Error *error) MUST_USE;
 
+// A page of an account's invoices and credit notes, the last issued first, from before a place in
+// the chain on (INT64_MAX: from the last); place[i] is invoice i's. Lives in `arena`.
+enum { INVOICES_PAGE_MAX = 1000 };
+Status invoices_page(Db *db, Str account, int64_t before, int limit, Arena *arena, Invoice **out,
+                     int64_t **place, size_t *count, Error *error) MUST_USE;
+
 // The number of an account's invoice of a period: of the one that stands, else of the last that was
 // voided. Absent where none was ever issued.
 Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number,

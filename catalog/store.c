@@ -165,6 +165,13 @@ Status accounts_load(Db *db, Str after, int limit, Arena *arena, Account **out, 
     return query_accounts(db, &SQL_CATALOG_LOAD_ACCOUNTS, 2, params, arena, out, count, error);
 }
 
+Status accounts_search(Db *db, Str query, Str after, int limit, Arena *arena, Account **out,
+                       size_t *count, Error *error)
+{
+    const Str params[] = {str_absent(after) ? STR("") : after, param_int(arena, limit), query};
+    return query_accounts(db, &SQL_CATALOG_SEARCH_ACCOUNTS, 3, params, arena, out, count, error);
+}
+
 Status accounts_load_some(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
                           size_t *count, Error *error)
 {

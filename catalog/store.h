@@ -32,6 +32,9 @@ Status account_load(Db *db, Str id, Arena *arena, Account *out, Error *error) MU
 // Up to `limit` accounts with ids after `after` (absent: from the first), in order of id.
 Status accounts_load(Db *db, Str after, int limit, Arena *arena, Account **out, size_t *count,
                      Error *error) MUST_USE;
+// Of those, the ones whose id or name holds `query` in any case; empty: all.
+Status accounts_search(Db *db, Str query, Str after, int limit, Arena *arena, Account **out,
+                       size_t *count, Error *error) MUST_USE;
 // Accounts of these ids that exist, in order of id.
 Status accounts_load_some(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
                           size_t *count, Error *error) MUST_USE;

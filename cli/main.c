@@ -23,6 +23,13 @@ static const Command COMMANDS[] = {
     {"dead-letters", "list", cmd_dead_letters_list, "prints what could not be metered"},
     {"dead-letters", "retry", cmd_dead_letters_retry, "meters again what could not be metered"},
     {"dead-letters", "discard", cmd_dead_letters_discard, "gives up what cannot be metered"},
+    {NULL, "serve", cmd_serve, "serves quota, usage and invoices over HTTP"},
+    {"quota", "show", cmd_quota_show, "prints an account's slots and who holds them"},
+    {"quota", "release", cmd_quota_release, "gives a VM's slot back by hand, on record"},
+    {NULL, "reconcile", cmd_reconcile, "compares what runs with the orchestrator's own list"},
+    {"tokens", "create", cmd_tokens_create, "makes a token for the HTTP service"},
+    {"tokens", "list", cmd_tokens_list, "prints the tokens, never what they are"},
+    {"tokens", "revoke", cmd_tokens_revoke, "ends a token"},
     {NULL, "estimate", cmd_estimate, "prints the price before the bill"},
     {NULL, "simulate", cmd_simulate, "writes a made-up fleet's events"},
 };

@@ -39,23 +39,22 @@ static int newest_first(const void *pa, const void *pb)
 }
 
 // ---- ended ----
-enum { ENDED_PARAMS = 7 };
+enum { ENDED_PARAMS = 6 };
 
-static Str or_infinity(Arena *arena, bool given, Instant at, const char *infinity)
-{
-    return given ? param_instant(arena, at) : str(infinity);
-}
+// What the next statement begins behind, as parameters. Without a cursor, or where that is not
+// below `to`, the least key at `to`: no run has it, and those behind it are the ones before `to`.
+typedef struct Behind {
+    Str start, vm, nth;
+} Behind;
 
-static void ended_params(const Page *p, Str out[static ENDED_PARAMS])
+static Behind first_key(const Page *p)
 {
     const RunsAsk *ask = p->ask;
-    out[0] = ask->account;
-    out[1] = or_infinity(p->arena, ask->has_from, ask->from, "-infinity");
-    out[2] = or_infinity(p->arena, ask->has_to, ask->to, "infinity");
-    out[3] = or_infinity(p->arena, ask->has_after, ask->after.start, "infinity");
-    out[4] = ask->has_after ? ask->after.vm : STR("");
-    out[5] = param_int(p->arena, ask->has_after ? ask->after.nth : 0);
-    out[6] = param_int(p->arena, p->want);
+    if (ask->has_after && (!ask->has_to || ask->after.start.us < ask->to.us))
+        return (Behind){param_instant(p->arena, ask->after.start), ask->after.vm,
+                        param_int(p->arena, ask->after.nth)};
+    Str start = ask->has_to ? param_instant(p->arena, ask->to) : STR("infinity");
+    return (Behind){start, STR(""), STR("0")};
 }
 
 static Status read_ended(Page *p, const Statement *statement, const Str params[ENDED_PARAMS],
@@ -84,14 +83,16 @@ static Status read_ended(Page *p, const Statement *statement, const Str params[E
 static Status ended_runs(Page *p, Error *error)
 {
     const RunsAsk *ask = p->ask;
-    Str params[ENDED_PARAMS];
-    ended_params(p, params);
+    Behind key = first_key(p);
+    Str from = ask->has_from ? param_instant(p->arena, ask->from) : STR("-infinity");
+    Str params[ENDED_PARAMS] = {ask->account, from,    key.start,
+                                key.vm,       key.nth, param_int(p->arena, p->want)};
     if (!str_absent(ask->vm)) {
         // Of one VM, a key of another VM with the same start is before or behind all of its runs.
-        int order = ask->has_after ? str_compare(ask->vm, ask->after.vm) : 0;
-        if (order < 0) params[5] = param_int(p->arena, INT32_MAX);
-        if (order > 0) params[5] = param_int(p->arena, 0);
-        params[4] = ask->vm;
+        int order = str_compare(ask->vm, key.vm);
+        if (order < 0) params[4] = param_int(p->arena, INT32_MAX);
+        if (order > 0) params[4] = STR("0");
+        params[3] = ask->vm;
         return read_ended(p, &SQL_METER_RUNS_OF_VM, params, error);
     }
     TRY(read_ended(p, &SQL_METER_RUNS_ENDED, params, error));
@@ -152,20 +153,12 @@ static Status open_runs(Page *p, Error *error)
 {
     const RunsAsk *ask = p->ask;
     OWNED_ARENA Arena *spans = arena_new();
-    Str to = or_infinity(p->arena, ask->has_to, ask->to, "infinity");
-    Str start = or_infinity(p->arena, ask->has_after, ask->after.start, "infinity");
-    Str vm = ask->has_after ? ask->after.vm : STR("");
-    int64_t nth = ask->has_after ? ask->after.nth : 0;
+    Behind key = first_key(p);
     for (int found = 0, read = p->want; found < p->want && read == p->want;) {
         OWNED_ROWS Rows *rows = NULL;
-        Str params[] = {ask->account,
-                        to,
-                        ask->vm,
-                        start,
-                        vm,
-                        param_int(p->arena, nth),
-                        param_int(p->arena, p->want)};
-        TRY(db_query(p->db, &SQL_METER_RUNS_OPEN, 7, params, &rows, error));
+        Str params[] = {ask->account, ask->vm, key.start,
+                        key.vm,       key.nth, param_int(p->arena, p->want)};
+        TRY(db_query(p->db, &SQL_METER_RUNS_OPEN, 6, params, &rows, error));
         read = rows_count(rows);
         for (int row = 0; row < read; row++) {
             RunView view;
@@ -173,9 +166,8 @@ static Status open_runs(Page *p, Error *error)
                 push(p, view);
                 found++;
             }
-            start = param_instant(p->arena, view.start);
-            vm = view.vm;
-            nth = view.nth;
+            key = (Behind){param_instant(p->arena, view.start), view.vm,
+                           param_int(p->arena, view.nth)};
         }
     }
     return ST_OK;

@@ -172,7 +172,7 @@ static Status slices_of_runs(Slices *s, Error *error)
     for (size_t i = 0; i < count;) {
         Instant from = instant_max(day_start(busy[i].day), s->from);
         int64_t minutes = 0;
-        Day last = busy[i].day;
+        Day last;
         do {
             minutes += busy[i].minutes;
             last = busy[i++].day;

@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: Apache-2.0
+// See desk.h.
+//
+// A ticket is one ask. It is in the list `ages`, in order of arrival, until it is answered, and in
+// one place besides: waiting in `queue` to be decided, waiting in `credits` for its account's
+// credits, or taken by the thread that decides. All of that changes under one lock; deciding,
+// reckoning and answering happen without it.
+//
+//   desk_ask → queue → decided → answered
+//                ↑        ↓ needs credits
+//                └──── credits
+//
+// A ticket is answered by whoever takes it from `ages`. One that is late while it is taken is
+// answered by the reaper, and freed by the thread that has it, which works on its own copy of the
+// ask's texts: the call they came from may be gone by then.
+//
+// Where the database is away, or unwilling, tickets go back to the head of the queue, in order, and
+// are asked again (`again`: it may be unknown whether they were done) until they are late.
+#include "api/desk.h"
+
+#include "api/desk_metrics.h"
+#include "api/kept.h"
+#include "base/log.h"
+#include "billing/credits.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    DEADLINE_MS = 5000,
+    REAP_MS = 100,       // the reaper looks at least so often
+    REAP_MAX = 64,       // and answers so many at once
+    PAUSE_LEAST_MS = 10, // between tries, doubling
+    PAUSE_MOST_MS = 1000,
+    REOPEN_AFTER = 3, // tries that fail while the connection seems well
+    RETRY_AFTER_S = 1,
+};
+
+typedef struct Ticket Ticket;
+typedef struct Link {
+    Ticket *before, *after;
+} Link;
+typedef enum ListKind { BY_AGE, BY_PLACE, LIST_KINDS } ListKind;
+typedef struct List {
+    ListKind kind;
+    Ticket *first, *last;
+    int64_t count;
+} List;
+
+struct Ticket {
+    Link link[LIST_KINDS];
+    List *place;    // queue or credits; NULL: taken
+    bool aged;      // in ages: not answered yet
+    bool reckoning; // its account's credits are being reckoned, since after it came
+    bool credits;   // as told to desk_ask
+    int64_t late_ms;
+    Call *call;
+    AskFn answer;
+    Ask ask;
+    char texts[]; // the ask's
+};
+
+// A thread with a connection of its own.
+typedef struct Worker {
+    Desk *desk;
+    pthread_t thread;
+    bool running;
+    Db *db;        // NULL: not opened yet
+    bool attended; // quota_attend went well since it was opened (the deciding thread's)
+    int failures;  // in a row
+} Worker;
+
+struct Desk {
+    const Db *from;
+    int64_t deadline_ms;
+    Quota *quota;
+    pthread_mutex_t lock;
+    pthread_cond_t queued, needed, stop; // CLOCK_MONOTONIC
+    bool stopping;
+    List ages, queue, credits;
+    size_t alone; // so many are decided one by one: one of them spoiled a batch
+    Kept *kept;
+    Worker decider, reckoner;
+    pthread_t reaper;
+    bool reaping;
+    // The deciding thread's.
+    Ticket *taken[QUOTA_ASKS_MAX];
+    Ask asks[QUOTA_ASKS_MAX];
+    DeskMetrics metrics;
+};
+
+static void lock(Desk *desk) { ASSERT(pthread_mutex_lock(&desk->lock) == 0); }
+static void unlock(Desk *desk) { ASSERT(pthread_mutex_unlock(&desk->lock) == 0); }
+static void wake(pthread_cond_t *condition) { ASSERT(pthread_cond_broadcast(condition) == 0); }
+
+// ---- lists ----
+static void list_remove(List *list, Ticket *ticket)
+{
+    Link *link = &ticket->link[list->kind];
+    if (link->before) link->before->link[list->kind].after = link->after;
+    else list->first = link->after;
+    if (link->after) link->after->link[list->kind].before = link->before;
+    else list->last = link->before;
+    *link = (Link){0};
+    list->count--;
+}
+
+// Behind `before`, or first where that is NULL.
+static void list_add(List *list, Ticket *before, Ticket *ticket)
+{
+    ListKind kind = list->kind;
+    Ticket *after = before ? before->link[kind].after : list->first;
+    ticket->link[kind] = (Link){.before = before, .after = after};
+    *(before ? &before->link[kind].after : &list->first) = ticket;
+    *(after ? &after->link[kind].before : &list->last) = ticket;
+    list->count++;
+}
+
+// ---- tickets ----
+static Ticket *ticket_new(Call *call, const Ask *ask, bool credits, AskFn answer)
+{
+    const Str *given[] = {&ask->account, &ask->vm, &ask->size, &ask->reservation, &ask->reason};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) bytes += given[i]->n;
+    Ticket *ticket = mem_alloc(sizeof *ticket + bytes);
+    ticket->call = call;
+    ticket->credits = credits;
+    ticket->answer = answer;
+    ticket->ask = *ask;
+    Str *own[] = {&ticket->ask.account, &ticket->ask.vm, &ticket->ask.size,
+                  &ticket->ask.reservation, &ticket->ask.reason};
+    char *place = ticket->texts;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (str_absent(*own[i])) continue;
+        memcpy(place, own[i]->p, own[i]->n);
+        own[i]->p = place;
+        place += own[i]->n;
+    }
+    return ticket;
+}
+
+static void ticket_place(Ticket *ticket, List *place)
+{
+    ticket->place = place;
+    ticket->reckoning = false;
+    list_add(place, place->last, ticket);
+}
+
+static void ticket_take(Ticket *ticket)
+{
+    list_remove(ticket->place, ticket);
+    ticket->place = NULL;
+}
+
+// Whoever gets true answers it; under the lock. A ticket that is left to its thread is only freed.
+static bool ticket_settle(Desk *desk, Ticket *ticket)
+{
+    if (!ticket->aged) return false;
+    list_remove(&desk->ages, ticket);
+    ticket->aged = false;
+    return true;
+}
+
+// Back to the head of the queue: hand them over last one first.
+static void ticket_put_back(Desk *desk, Ticket *ticket)
+{
+    if (!ticket->aged) {
+        free(ticket);
+        return;
+    }
+    ticket->place = &desk->queue;
+    list_add(&desk->queue, NULL, ticket);
+}
+
+// ---- answers ----
+static void answer(Desk *desk, Ticket *ticket)
+{
+    outcome_count(&desk->metrics, &ticket->ask, outcome_of(&ticket->ask));
+    ticket->answer(ticket->call, &ticket->ask);
+    free(ticket);
+}
+
+static void answer_unavailable(Call *call)
+{
+    call_problem(call, PROBLEM_UNAVAILABLE, NULL, RETRY_AFTER_S,
+                 "The database did not answer in time. Assume nothing to be reserved or released, "
+                 "and ask again.");
+}
+
+static void answer_failed(Desk *desk, Ticket *ticket, Status status, const Error *error)
+{
+    outcome_count(&desk->metrics, &ticket->ask, OUTCOME_FAILED);
+    call_failed(ticket->call, status, error);
+    free(ticket);
+}
+
+void desk_ask(Desk *desk, Call *call, const Ask *ask, bool credits, AskFn answer_fn)
+{
+    Ticket *ticket = ticket_new(call, ask, credits, answer_fn);
+    ticket->late_ms = clock_monotonic_ms() + desk->deadline_ms;
+    lock(desk);
+    bool stopping = desk->stopping;
+    bool full = desk->ages.count >= DESK_QUEUE_MAX;
+    if (!stopping && !full) {
+        ticket->aged = true;
+        list_add(&desk->ages, desk->ages.last, ticket);
+        List *place = credits ? &desk->credits : &desk->queue;
+        ticket_place(ticket, place);
+        // Its thread only sleeps while there is nothing.
+        if (place->count == 1) wake(credits ? &desk->needed : &desk->queued);
+    }
+    unlock(desk);
+    if (!stopping && !full) return;
+    outcome_count(&desk->metrics, ask, stopping ? OUTCOME_UNAVAILABLE : OUTCOME_BUSY);
+    if (stopping) answer_unavailable(call);
+    else
+        call_problem(call, PROBLEM_BUSY, NULL, RETRY_AFTER_S,
+                     "%d requests are waiting already. Nothing was reserved; ask again.",
+                     DESK_QUEUE_MAX);
+    free(ticket);
+}
+
+// ---- threads with a connection ----
+static void until(int64_t ms, struct timespec *out)
+{
+    ASSERT(clock_gettime(CLOCK_MONOTONIC, out) == 0);
+    int64_t ns = out->tv_nsec + ms % 1000 * 1000000;
+    out->tv_sec += ms / 1000 + ns / 1000000000;
+    out->tv_nsec = ns % 1000000000;
+}
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+    ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
+}
+
+// Says so once, then waits a little longer each time.
+static void worker_failed(Worker *worker, const Error *error)
+{
+    LogField why[] = {{"error", str(error->text), 0}, {"hint", str(error->hint), 0}};
+    if (!error->hint[0]) why[1].name = NULL;
+    if (worker->failures++ == 0)
+        log_line(LOG_WARN,
+                 "quota waits for the database; requests are answered 503 when they are late", why,
+                 2);
+    int shift = worker->failures < 8 ? worker->failures - 1 : 7;
+    int64_t pause = (int64_t)PAUSE_LEAST_MS << shift;
+    Desk *desk = worker->desk;
+    if (pause > PAUSE_MOST_MS) pause = PAUSE_MOST_MS;
+    // Who asks just when it comes back is not late before that is seen.
+    if (pause > desk->deadline_ms / 4) pause = desk->deadline_ms / 4;
+    struct timespec end;
+    until(pause, &end);
+    lock(desk);
+    while (!desk->stopping && pthread_cond_timedwait(&desk->stop, &desk->lock, &end) == 0) continue;
+    unlock(desk);
+}
+
+static void worker_fine(Worker *worker)
+{
+    if (worker->failures) log_line(LOG_INFO, "quota goes on: the database answers again", NULL, 0);
+    worker->failures = 0;
+}
+
+static Status worker_connect(Worker *worker, Error *error)
+{
+    // A server that only reads now, or refuses for another reason, may have a successor.
+    bool doubtful = worker->failures > 0 && worker->failures % REOPEN_AFTER == 0;
+    if (worker->db && !db_lost(worker->db) && !doubtful && worker->attended) return ST_OK;
+    Desk *desk = worker->desk;
+    worker->attended = false;
+    if (!worker->db) TRY(db_another(desk->from, &worker->db, error));
+    else if (db_lost(worker->db) || doubtful) TRY(db_reopen(worker->db, error));
+    db_deadline(worker->db, desk->deadline_ms);
+    if (worker == &desk->decider) TRY(quota_attend(worker->db, error));
+    worker->attended = true;
+    return ST_OK;
+}
+
+// False: could not connect, and waited.
+static bool worker_ready(Worker *worker)
+{
+    Error error = {0};
+    if (worker_connect(worker, &error) == ST_OK) return true;
+    worker_failed(worker, &error);
+    return false;
+}
+
+static bool stopping(Desk *desk)
+{
+    lock(desk);
+    bool result = desk->stopping;
+    unlock(desk);
+    return result;
+}
+
+// ---- deciding ----
+static void hand_credits(Desk *desk, Ask *ask, int64_t now_ms, Instant wall)
+{
+    if (ask->kind == ASK_RELEASE || (ask->has_credits && ask->credits_fresh)) return;
+    const Credits *credits = kept_get(desk->kept, ask->account, now_ms, wall);
+    ask->has_credits = credits != NULL;
+    if (credits) ask->credits = *credits;
+}
+
+// Waits for asks, and takes the oldest ones. 0: the desk stops.
+static size_t take(Desk *desk)
+{
+    lock(desk);
+    gauge_set(desk->metrics.waiting, desk->queue.count + desk->credits.count);
+    while (!desk->queue.first && !desk->stopping)
+        ASSERT(pthread_cond_wait(&desk->queued, &desk->lock) == 0);
+    size_t n = 0, most = desk->alone ? 1 : QUOTA_ASKS_MAX;
+    if (desk->alone) desk->alone--;
+    int64_t now_ms = clock_monotonic_ms();
+    Instant wall = clock_now();
+    while (n < most && desk->queue.first && !desk->stopping) {
+        Ticket *ticket = desk->queue.first;
+        ticket_take(ticket);
+        hand_credits(desk, &ticket->ask, now_ms, wall);
+        desk->taken[n] = ticket;
+        desk->asks[n++] = ticket->ask;
+    }
+    gauge_set(desk->metrics.waiting, desk->queue.count + desk->credits.count);
+    unlock(desk);
+    return n;
+}
+
+// Whether it cannot be answered without credits that are reckoned now.
+static bool needs_credits(const Ask *ask)
+{
+    if (ask->result == ASKED_NEEDS_CREDITS) return true;
+    // A reservation that is shown tells when credits run out.
+    return ask->kind == ASK_SHOW && ask->result == ASKED_RENEWED && ask->overage_deny &&
+           !(ask->has_credits && (ask->credits_fresh || ask->credits.version == ask->version));
+}
+
+static void decided(Desk *desk, size_t n)
+{
+    size_t settled = 0;
+    lock(desk);
+    for (size_t i = 0; i < n; i++) {
+        Ticket *ticket = desk->taken[i];
+        ticket->ask = desk->asks[i];
+        if (ticket->aged && needs_credits(&ticket->ask)) {
+            ticket_place(ticket, &desk->credits);
+            if (desk->credits.count == 1) wake(&desk->needed);
+        } else if (ticket_settle(desk, ticket)) {
+            desk->taken[settled++] = ticket;
+        } else {
+            free(ticket);
+        }
+    }
+    unlock(desk);
+    for (size_t i = 0; i < settled; i++) answer(desk, desk->taken[i]);
+}
+
+static void put_back(Desk *desk, size_t n, bool again)
+{
+    lock(desk);
+    for (size_t i = n; i > 0; i--) {
+        desk->taken[i - 1]->ask.again |= again;
+        ticket_put_back(desk, desk->taken[i - 1]);
+    }
+    unlock(desk);
+}
+
+// Not decided, for a reason that does not pass.
+static void undecided(Desk *desk, size_t n, Status status, const Error *error)
+{
+    if (n > 1) { // whose fault it is shows when each is decided by itself
+        put_back(desk, n, false);
+        desk->alone = n;
+        return;
+    }
+    lock(desk);
+    bool ours = ticket_settle(desk, desk->taken[0]);
+    unlock(desk);
+    if (ours) answer_failed(desk, desk->taken[0], status, error);
+    else free(desk->taken[0]);
+}
+
+static void *decide_all(void *context)
+{
+    Worker *worker = context;
+    Desk *desk = worker->desk;
+    while (!stopping(desk)) {
+        if (!worker_ready(worker)) continue;
+        size_t n = take(desk);
+        if (n == 0) break;
+        Error error = {0};
+        int64_t begun_us = monotonic_us();
+        Status status = quota_decide(desk->quota, worker->db, desk->asks, n, &error);
+        if (status == ST_RETRY) {
+            put_back(desk, n, true);
+            worker_failed(worker, &error);
+            continue;
+        }
+        worker_fine(worker);
+        if (status != ST_OK) {
+            undecided(desk, n, status, &error);
+            continue;
+        }
+        histogram_observe(desk->metrics.batch_asks, (int64_t)n);
+        histogram_observe(desk->metrics.commit_us, monotonic_us() - begun_us);
+        decided(desk, n);
+    }
+    return NULL;
+}
+
+// ---- credits ----
+// The oldest one's account, for all that wait for it now; those that come later are reckoned for
+// anew. False: the desk stops.
+static bool next_account(Desk *desk, char account[static 65])
+{
+    lock(desk);
+    while (!desk->credits.first && !desk->stopping)
+        ASSERT(pthread_cond_wait(&desk->needed, &desk->lock) == 0);
+    bool go_on = !desk->stopping;
+    if (go_on) {
+        Str oldest = desk->credits.first->ask.account;
+        int n = snprintf(account, 65, "%.*s", (int)oldest.n, oldest.p);
+        ASSERT(n > 0 && n < 65);
+        for (Ticket *t = desk->credits.first; t; t = t->link[BY_PLACE].after)
+            t->reckoning = str_equal(t->ask.account, oldest);
+    }
+    unlock(desk);
+    return go_on;
+}
+
+static void reckoned(Desk *desk, Str account, const Credits *credits, int64_t mono_ms, Instant wall)
+{
+    lock(desk);
+    kept_put(desk->kept, account, credits, mono_ms, wall);
+    bool idle = !desk->queue.first;
+    for (Ticket *t = desk->credits.last, *before; t; t = before) { // oldest to the very front
+        before = t->link[BY_PLACE].before;
+        if (!t->reckoning) continue;
+        ticket_take(t);
+        t->reckoning = false;
+        t->ask.has_credits = t->ask.credits_fresh = true;
+        t->ask.credits = *credits;
+        ticket_put_back(desk, t);
+    }
+    if (idle) wake(&desk->queued);
+    unlock(desk);
+}
+
+// There are none to reckon: answers all that wait for them.
+static void not_reckoned(Desk *desk, Status status, const Error *error)
+{
+    for (;;) {
+        lock(desk);
+        Ticket *ticket = desk->credits.first;
+        while (ticket && !ticket->reckoning) ticket = ticket->link[BY_PLACE].after;
+        if (ticket) ticket_take(ticket);
+        bool ours = ticket && ticket_settle(desk, ticket);
+        unlock(desk);
+        if (!ticket) return;
+        ASSERT(ours); // who answers a ticket that waits takes it from its place too
+        ticket->ask.result = ASKED_NO_ACCOUNT;
+        if (status == ST_MISSING) answer(desk, ticket);
+        else answer_failed(desk, ticket, status, error);
+    }
+}
+
+static void *reckon_all(void *context)
+{
+    Worker *worker = context;
+    Desk *desk = worker->desk;
+    OWNED_ARENA Arena *arena = arena_new();
+    char account[65];
+    while (!stopping(desk)) {
+        if (!worker_ready(worker)) continue;
+        if (!next_account(desk, account)) break;
+        arena_reset(arena);
+        Error error = {0};
+        CreditsView view = {0};
+        int64_t mono_ms = clock_monotonic_ms();
+        Instant wall = clock_now();
+        Status status = credits_read(worker->db, str(account), NULL, arena, &view, &error);
+        if (status == ST_RETRY) {
+            worker_failed(worker, &error);
+            continue;
+        }
+        worker_fine(worker);
+        if (status == ST_OK) reckoned(desk, str(account), &view.credits, mono_ms, wall);
+        else not_reckoned(desk, status, &error);
+    }
+    return NULL;
+}
+
+// ---- the reaper ----
+// Takes up to REAP_MAX tickets whose time is over (all of them, with `all`), oldest first; under
+// the lock. What is counted and answered needs no ticket any more.
+static int reap(Desk *desk, bool all, Call *calls[static REAP_MAX])
+{
+    int n = 0;
+    int64_t now_ms = clock_monotonic_ms();
+    while (n < REAP_MAX && desk->ages.first && (all || desk->ages.first->late_ms <= now_ms)) {
+        Ticket *ticket = desk->ages.first;
+        if (!ticket_settle(desk, ticket)) break;
+        calls[n++] = ticket->call;
+        outcome_count(&desk->metrics, &ticket->ask, OUTCOME_UNAVAILABLE);
+        if (!ticket->place) continue; // taken: freed by the thread that has it
+        ticket_take(ticket);
+        free(ticket);
+    }
+    return n;
+}
+
+static void *reap_late(void *context)
+{
+    Desk *desk = context;
+    Call *calls[REAP_MAX];
+    lock(desk);
+    while (!desk->stopping) {
+        int n = reap(desk, false, calls);
+        if (n > 0) {
+            unlock(desk);
+            for (int i = 0; i < n; i++) answer_unavailable(calls[i]);
+            lock(desk);
+            continue;
+        }
+        int64_t wait_ms = REAP_MS;
+        if (desk->ages.first) {
+            int64_t left = desk->ages.first->late_ms - clock_monotonic_ms();
+            if (left < wait_ms) wait_ms = left > 0 ? left : 0;
+        }
+        struct timespec end;
+        until(wait_ms, &end);
+        int woken = pthread_cond_timedwait(&desk->stop, &desk->lock, &end);
+        (void)woken; // the time may be over, or the desk stops: it looks
+    }
+    unlock(desk);
+    return NULL;
+}
+
+// ---- life ----
+Status desk_start(const DeskConfig *config, Desk **out, Error *error)
+{
+    Desk *desk = mem_alloc(sizeof *desk);
+    desk->from = config->db;
+    desk->deadline_ms = config->deadline_ms > 0 ? config->deadline_ms : DEADLINE_MS;
+    desk->quota = quota_new(&config->quota);
+    desk->kept = kept_new();
+    desk->ages.kind = BY_AGE;
+    desk->queue.kind = desk->credits.kind = BY_PLACE;
+    desk_metrics_init(&desk->metrics, config->metrics);
+    pthread_condattr_t monotonic;
+    ASSERT(pthread_mutex_init(&desk->lock, NULL) == 0);
+    ASSERT(pthread_condattr_init(&monotonic) == 0);
+    ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    ASSERT(pthread_cond_init(&desk->queued, &monotonic) == 0);
+    ASSERT(pthread_cond_init(&desk->needed, &monotonic) == 0);
+    ASSERT(pthread_cond_init(&desk->stop, &monotonic) == 0);
+    ASSERT(pthread_condattr_destroy(&monotonic) == 0);
+    desk->decider.desk = desk->reckoner.desk = desk;
+    desk->decider.running = pthread_create(&desk->decider.thread, NULL, decide_all,
+                                           &desk->decider) == 0;
+    desk->reckoner.running = pthread_create(&desk->reckoner.thread, NULL, reckon_all,
+                                            &desk->reckoner) == 0;
+    desk->reaping = pthread_create(&desk->reaper, NULL, reap_late, desk) == 0;
+    if (!desk->decider.running || !desk->reckoner.running || !desk->reaping) {
+        desk_stop(desk);
+        return error_set(error, ST_FATAL, "cannot start a thread: too many run on this machine");
+    }
+    *out = desk;
+    return ST_OK;
+}
+
+void desk_stop(Desk *desk)
+{
+    if (!desk) return;
+    lock(desk);
+    desk->stopping = true;
+    wake(&desk->queued);
+    wake(&desk->needed);
+    wake(&desk->stop);
+    unlock(desk);
+    if (desk->decider.running) ASSERT(pthread_join(desk->decider.thread, NULL) == 0);
+    if (desk->reckoner.running) ASSERT(pthread_join(desk->reckoner.thread, NULL) == 0);
+    if (desk->reaping) ASSERT(pthread_join(desk->reaper, NULL) == 0);
+    Call *calls[REAP_MAX];
+    for (int n; (n = reap(desk, true, calls)) > 0;)
+        for (int i = 0; i < n; i++) answer_unavailable(calls[i]);
+    db_close(desk->decider.db);
+    db_close(desk->reckoner.db);
+    quota_free(desk->quota);
+    kept_free(desk->kept);
+    ASSERT(pthread_cond_destroy(&desk->queued) == 0);
+    ASSERT(pthread_cond_destroy(&desk->needed) == 0);
+    ASSERT(pthread_cond_destroy(&desk->stop) == 0);
+    ASSERT(pthread_mutex_destroy(&desk->lock) == 0);
+    free(desk);
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/api.h"
+#include "base/log.h"
+#include "cli/attend.h"
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    STOP_MS = 10000, // how long a stop waits for what was taken
+    AGAIN_S = 1,     // between tries to reach the database at the start
+    HOST_MAX = 256,
+    THREADS_MAX = 64,
+    READERS_AT_MOST = 64,
+    DEADLINE_MS_MAX = 60000,
+    SECONDS_MAX = 86400,
+};
+
+typedef struct Address {
+    char host[HOST_MAX];
+    int port;
+} Address;
+
+typedef struct ServeOptions {
+    const char *listen, *metrics_listen, *tls_cert, *tls_key, *brokers;
+    OptionList kafka;
+    bool insecure, log_requests, has_skew;
+    int64_t threads, readers, deadline_ms;
+    int64_t reservation_s, event_delay_s, skew_s;
+    Address at, metrics_at;
+} ServeOptions;
+
+// ---- options ----
+// "HOST:PORT"; an IPv6 address stands in brackets.
+static Status address_parse(const char *option, const char *text, Address *out, Error *error)
+{
+    const char *colon = strrchr(text, ':');
+    int64_t port = -1;
+    Str host = {text, colon ? (size_t)(colon - text) : 0};
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (Str){host.p + 1, host.n - 2};
+    else if (host.n && memchr(host.p, ':', host.n)) host.n = 0;
+    if (!colon || host.n == 0 || host.n >= sizeof out->host || !str_to_int(str(colon + 1), &port) ||
+        port < 0 || port > 65535) {
+        error_set(error, ST_BAD_INPUT, "%s: \"%.200s\" is not right; expected HOST:PORT", option,
+                  text);
+        error_hint(error, "an IPv6 address stands in brackets, and port 0 is any that is free");
+        return ST_BAD_INPUT;
+    }
+    memcpy(out->host, host.p, host.n);
+    out->host[host.n] = '\0';
+    if (strcmp(out->host, "localhost") == 0) memcpy(out->host, "127.0.0.1", sizeof "127.0.0.1");
+    out->port = (int)port;
+    return ST_OK;
+}
+
+// Tokens must not cross a network in clear because somebody forgot something.
+static Status check_open(const ServeOptions *o, Error *error)
+{
+    bool loopback = strncmp(o->at.host, "127.", 4) == 0 || strcmp(o->at.host, "::1") == 0;
+    if (!o->tls_cert != !o->tls_key)
+        return error_set(error, ST_BAD_INPUT, "--tls-cert and --tls-key belong together");
+    if (loopback || o->tls_cert || o->insecure) return ST_OK;
+    error_set(error, ST_BAD_INPUT,
+              "--listen: %s can be reached from elsewhere, and tokens would cross the network "
+              "unencrypted",
+              o->at.host);
+    error_hint(error,
+               "give --tls-cert and --tls-key, or --insecure where something in front "
+               "of it does TLS");
+    return ST_BAD_INPUT;
+}
+
+static Status check_most(const char *name, int64_t value, int64_t most, Error *error)
+{
+    if (value <= most) return ST_OK;
+    return error_set(error, ST_BAD_INPUT, "--%s: expected at most %lld", name, (long long)most);
+}
+
+static Status check_options(ServeOptions *o, Error *error)
+{
+    TRY(address_parse("--listen", o->listen, &o->at, error));
+    TRY(address_parse("--metrics-listen", o->metrics_listen, &o->metrics_at, error));
+    TRY(check_open(o, error));
+    TRY(check_most("threads", o->threads, THREADS_MAX, error));
+    TRY(check_most("readers", o->readers, READERS_AT_MOST, error));
+    TRY(check_most("deadline-ms", o->deadline_ms, DEADLINE_MS_MAX, error));
+    TRY(check_most("reservation-seconds", o->reservation_s, SECONDS_MAX, error));
+    TRY(check_most("event-delay-seconds", o->event_delay_s, SECONDS_MAX, error));
+    return check_most("clock-skew-seconds", o->skew_s, SECONDS_MAX, error);
+}
+
+static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
+{
+    static const Usage usage = {
+        "tally serve", "",
+        "Serves quota, usage, credits and invoices over HTTP, until SIGINT or SIGTERM. Any number "
+        "may run.",
+        0, 0};
+    const Option options[] = {
+        {"listen", OPTION_TEXT, &o->listen, .argument = "HOST:PORT",
+         .help = "default 127.0.0.1:8480; port 0 is any", .environment = "TALLY_LISTEN"},
+        {"metrics-listen", OPTION_TEXT, &o->metrics_listen, .argument = "HOST:PORT",
+         .help = "for Prometheus (default 127.0.0.1:8481)", .environment = "TALLY_METRICS_LISTEN"},
+        {"tls-cert", OPTION_TEXT, &o->tls_cert, .argument = "FILE",
+         .help = "certificates, PEM: serve HTTPS", .environment = "TALLY_TLS_CERT"},
+        {"tls-key", OPTION_TEXT, &o->tls_key, .argument = "FILE", .help = "its key, PEM",
+         .environment = "TALLY_TLS_KEY"},
+        {"insecure", OPTION_FLAG, &o->insecure,
+         .help = "let others than this machine come without TLS", .environment = "TALLY_INSECURE"},
+        {"threads", OPTION_INT, &o->threads, .argument = "N",
+         .help = "for connections (default 2)"},
+        {"readers", OPTION_INT, &o->readers, .argument = "N",
+         .help = "database connections for all but quota (default 4)"},
+        {"deadline-ms", OPTION_INT, &o->deadline_ms, .argument = "MS",
+         .help = "then an answer that waits for the database is 503 (default 5000)"},
+        {"reservation-seconds", OPTION_INT, &o->reservation_s, .argument = "S",
+         .help = "how long a reservation lives for starting (default 60)",
+         .environment = "TALLY_RESERVATION_SECONDS"},
+        {"event-delay-seconds", OPTION_INT, &o->event_delay_s, .argument = "S",
+         .help = "within which starts reach Kafka (default 60)",
+         .environment = "TALLY_EVENT_DELAY_SECONDS"},
+        {"clock-skew-seconds", OPTION_INT, &o->skew_s, &o->has_skew, "S",
+         "between hosts' clocks, at most (default 5)", .environment = "TALLY_CLOCK_SKEW_SECONDS"},
+        {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...",
+         .help = "Kafka, to publish notices", .environment = "TALLY_KAFKA_BROKERS"},
+        {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
+         .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"},
+        {"log-requests", OPTION_FLAG, &o->log_requests,
+         .help = "log every request, not only failed and slow ones"},
+        {0},
+    };
+    char **arguments;
+    int count;
+    TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
+    return check_options(o, error);
+}
+
+// ---- signals ----
+// Blocked in all threads, and waited for by this one.
+static void signals_block(sigset_t *set)
+{
+    ASSERT(sigemptyset(set) == 0);
+    ASSERT(sigaddset(set, SIGINT) == 0 && sigaddset(set, SIGTERM) == 0);
+    ASSERT(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
+}
+
+// Waits for one, `seconds` at most (below 0: for ever). From then on the next one ends the process.
+static bool signal_came(const sigset_t *set, int seconds)
+{
+    const struct timespec most = {.tv_sec = seconds};
+    int number;
+    do number = seconds < 0 ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &most);
+    while (number < 0 && seconds < 0);
+    if (number < 0) return false;
+    ASSERT(pthread_sigmask(SIG_UNBLOCK, set, NULL) == 0);
+    return true;
+}
+
+// ---- the command ----
+// The database may come later than its servers do: said once, and tried again. A signal ends that.
+static Status open_when_there(const sigset_t *set, Db **db, bool *stopped, Error *error)
+{
+    bool told = false;
+    for (*stopped = false;;) {
+        Status status = db_open(options_database(), "tally serve", db, error);
+        if (status != ST_RETRY) return status;
+        const LogField fields[] = {{"error", str(error->text), 0}};
+        if (!told) log_line(LOG_WARN, "waiting for the database", fields, 1);
+        told = true;
+        *stopped = signal_came(set, AGAIN_S);
+        if (*stopped) return ST_OK;
+    }
+}
+
+static void url_add(Buf *out, const char *scheme, const char *host, int port)
+{
+    bool six = strchr(host, ':') != NULL;
+    buf_addf(out, "%s://%s%s%s:%d", scheme, six ? "[" : "", host, six ? "]" : "", port);
+}
+
+static void log_start(const ServeOptions *o, const Api *api)
+{
+    OWNED_BUF Buf url = {0}, metrics = {0}, line = {0};
+    url_add(&url, o->tls_cert ? "https" : "http", o->at.host, api_port(api));
+    url_add(&metrics, "http", o->metrics_at.host, api_metrics_port(api));
+    buf_addf(&line, "serving on %s, metrics on %s/metrics", url.p, metrics.p);
+    const LogField fields[] = {{"url", buf_str(&url), 0}, {"metrics_url", buf_str(&metrics), 0}};
+    log_line(LOG_INFO, line.p, fields, sizeof fields / sizeof *fields);
+}
+
+static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *error)
+{
+    const ApiConfig config = {
+        .host = o->at.host,
+        .port = o->at.port,
+        .metrics_host = o->metrics_at.host,
+        .metrics_port = o->metrics_at.port,
+        .tls_cert = o->tls_cert,
+        .tls_key = o->tls_key,
+        .threads = (int)o->threads,
+        .readers = (int)o->readers,
+        .deadline_ms = o->deadline_ms,
+        .log_requests = o->log_requests,
+        .quota = {.reservation_us = o->reservation_s * US_PER_SECOND,
+                  .event_delay_us = o->event_delay_s * US_PER_SECOND,
+                  .clock_skew_us = o->has_skew ? o->skew_s * US_PER_SECOND : -1}};
+    const KafkaConfig kafka = {
+        .brokers = o->brokers, .options = o->kafka.text, .options_count = o->kafka.count};
+    Api *api = NULL;
+    OWNED_ATTEND Attend *attend = NULL;
+    TRY(api_start(db, &config, &api, error));
+    Status status = attend_start(db, o->brokers ? &kafka : NULL, &config.quota, &attend, error);
+    if (status == ST_OK) {
+        log_start(o, api);
+        ASSERT(signal_came(set, -1));
+        log_line(LOG_INFO, "stopping: what was taken is answered", NULL, 0);
+    }
+    api_stop(api, STOP_MS);
+    if (status == ST_OK) log_line(LOG_INFO, "stopped", NULL, 0);
+    return status;
+}
+
+Status cmd_serve(int argc, char **argv, Error *error)
+{
+    ServeOptions o = {.listen = "127.0.0.1:8480", .metrics_listen = "127.0.0.1:8481"};
+    sigset_t set;
+    bool stopped = false;
+    TRY(read_options(argc, argv, &o, error));
+    signals_block(&set);
+    OWNED_DB Db *db = NULL;
+    TRY(open_when_there(&set, &db, &stopped, error));
+    return stopped ? ST_OK : serve(db, &o, &set, error);
+}
