@@ -94,6 +94,7 @@ struct Meter {
     Follower *follower;
     MeterWrote wrote;
     void *wrote_context;
+    Db *flusher; // a second connection; NULL until it is needed
     bool has_as_of;
     Instant as_of;
     size_t events_max;
@@ -121,6 +122,9 @@ extern const char METER_SESSION[]; // settings and the stage that every connecti
 Status writer_start(Meter *meter, Error *error) MUST_USE;
 void writer_wait(Meter *meter); // until the thread writes nothing
 void writer_stop(Meter *meter);
+// Has what the transaction has written so far brought to disk, so that the commit, which holds the
+// accounts' locks, is short; where that cannot be done, it is just longer.
+void writer_flush(Meter *meter, size_t messages);
 Status clock_read(Meter *meter, Instant *out, Error *error) MUST_USE; // meter_clock for the writer
 
 // meter/batch.c: fills the attempt's dead reasons, groups, runs and cells. Reads the database,

@@ -40,6 +40,7 @@ void meter_free(Meter *meter)
     }
     known_free(meter->known);
     follower_free(meter->follower);
+    db_close(meter->flusher);
     vm_cache_free(meter->cache);
     free(meter);
 }

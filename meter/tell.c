@@ -181,6 +181,7 @@ Status attempt_follow(Attempt *a, Error *error)
         of[n] = &a->group[g];
         changes[n++] = group_change(&a->group[g], a->catalog, a->arena);
     }
+    writer_flush(a->meter, a->count);
     TRY(quota_follow(a->meter->db, a->meter->follower, a->catalog, changes, n, error));
     Telling t = {.attempt = a};
     TRY(tell_ended(&t, changes, n, error));

@@ -8,12 +8,27 @@
 #include "meter/batch.h"
 #include "meter/meter_sql.h"
 
+enum { FLUSH_MESSAGES_MIN = 1000 };
+
 // The planner would now and then read a whole table for a small batch, when its statistics are
 // young; all our look-ups are by key.
 const char METER_SESSION[] =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET statement_timeout = '120s';"
     "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS";
+
+void writer_flush(Meter *meter, size_t messages)
+{
+    Error ignored;
+    if (messages < FLUSH_MESSAGES_MIN) return;
+    if (meter->flusher && db_lost(meter->flusher)) {
+        db_close(meter->flusher);
+        meter->flusher = NULL;
+    }
+    if (!meter->flusher && db_another(meter->db, &meter->flusher, &ignored) != ST_OK) return;
+    Status flushed = db_run(meter->flusher, &SQL_METER_FLUSH_LOG, 0, NULL, NULL, &ignored);
+    (void)flushed; // the commit will do it
+}
 
 static Status attempt_work(Db *db, void *context, Error *error)
 {

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// See quota/follow.h. The accounts' locks are taken here and held until the commit, so all that can
-// be found out before is: which VMs matter at all.
+// See quota/follow.h. The accounts' locks are taken here and held until the commit, and the quota
+// service waits for them: so all that can be found out before is, which VMs matter, their
+// reservations, the accounts' limits. What was read so is still true under the lock unless somebody
+// reserved or released meanwhile, who has then written another version of the account's row: of
+// such accounts it is read again.
 #include "quota/follow.h"
 
 #include "quota/internal.h"
 #include "quota/quota_sql.h"
+
+enum { TERMS_PIECE = QUOTA_ACCOUNTS_KEPT / 2 };
 
 struct Follower {
     TermsKept *terms;
@@ -84,50 +89,110 @@ static void take_seats(Work *w, VmChange *changes, size_t n)
     }
 }
 
-// ---- locks and facts ----
-static Status lock_accounts(Work *w, Str accounts, Error *error)
+// ---- facts, and locks ----
+static Str list_accounts(const Turn *turn, Buf *out)
+{
+    array_begin(out);
+    for (size_t i = 0; i < turn->accounts; i++) array_add(out, turn->account[i].account);
+    array_end(out);
+    return buf_str(out);
+}
+
+static Status read_stamps(Work *w, Str accounts, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
-    Turn *turn = &w->turn;
-    TRY(db_query(turn->db, &SQL_QUOTA_LOCK, 1, &accounts, &rows, error));
-    counts_take(turn, rows);
-    for (size_t i = 0; i < turn->accounts; i++)
-        if (!turn->account[i].exists)
-            return error_set(error, ST_FATAL, "account %s has no row in the table quota",
-                             turn->account[i].account.p);
+    TRY(db_query(w->turn.db, &SQL_QUOTA_FOLLOW_STAMPS, 1, &accounts, &rows, error));
+    for (int row = 0; row < rows_count(rows); row++)
+        turn_account(&w->turn, rows_str(rows, row, 0))->stamp = rows_int(rows, row, 1);
     return ST_OK;
 }
 
-static Status read_facts(Work *w, Error *error)
+static void take_facts(Seat *seat, const Rows *rows, int row, Arena *arena)
+{
+    seat->has_reservation = !rows_null(rows, row, 1);
+    if (seat->has_reservation) {
+        seat->id = arena_copy(arena, rows_str(rows, row, 1));
+        seat->reserved_at = rows_instant(rows, row, 2);
+        seat->starts_from = rows_instant(rows, row, 3);
+    }
+    seat->doubt = rows_bool(rows, row, 7);
+    seat->uncounted = !rows_null(rows, row, 4);
+    if (!seat->uncounted) return;
+    seat->why = (Why)rows_int(rows, row, 4);
+    seat->since = rows_instant(rows, row, 5);
+    if (seat->why == WHY_VOUCHED) seat->vouch_from = rows_instant(rows, row, 6);
+}
+
+// Of all VMs; or of those only whose account was changed since.
+static Status read_facts(Work *w, bool changed_only, Error *error)
 {
     OWNED_BUF Buf accounts = {0}, vms = {0};
     OWNED_ROWS Rows *rows = NULL;
+    Seat **asked = arena_alloc(w->turn.arena, (w->seats + 1) * sizeof *asked);
+    size_t n = 0;
     array_begin(&accounts);
     array_begin(&vms);
     for (size_t i = 0; i < w->seats; i++) {
-        array_add(&accounts, w->seat[i].change->account);
-        array_add(&vms, w->seat[i].change->vm);
+        Seat *seat = &w->seat[i];
+        if (changed_only && !seat->account->changed) continue;
+        *seat = (Seat){.change = seat->change, .account = seat->account};
+        asked[n++] = seat;
+        array_add(&accounts, seat->change->account);
+        array_add(&vms, seat->change->vm);
     }
+    if (n == 0) return ST_OK;
     array_end(&accounts);
     array_end(&vms);
     TRY(db_query(w->turn.db, &SQL_QUOTA_FOLLOW_FACTS, 2, (Str[]){buf_str(&accounts), buf_str(&vms)},
                  &rows, error));
-    for (int row = 0; row < rows_count(rows); row++) {
-        Seat *seat = &w->seat[rows_int(rows, row, 0) - 1];
-        seat->has_reservation = !rows_null(rows, row, 1);
-        if (seat->has_reservation) {
-            seat->id = arena_copy(w->turn.arena, rows_str(rows, row, 1));
-            seat->reserved_at = rows_instant(rows, row, 2);
-            seat->starts_from = rows_instant(rows, row, 3);
+    for (int row = 0; row < rows_count(rows); row++)
+        take_facts(asked[rows_int(rows, row, 0) - 1], rows, row, w->turn.arena);
+    return ST_OK;
+}
+
+static Status read_terms(Work *w, Follower *follower, const Catalog *catalog, Str accounts,
+                         Error *error)
+{
+    OWNED_ROWS Rows *rows = NULL, *clock = NULL;
+    Turn *turn = &w->turn;
+    TRY(db_query(turn->db, &SQL_QUOTA_REVISIONS, 1, &accounts, &rows, error));
+    TRY(db_query(turn->db, &SQL_QUOTA_NOW, 0, NULL, &clock, error));
+    size_t n = (size_t)rows_count(rows);
+    Str *ids = arena_alloc(turn->arena, (n + 1) * sizeof *ids);
+    int64_t *revisions = arena_alloc(turn->arena, (n + 1) * sizeof *revisions);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = rows_str(rows, (int)i, 0);
+        revisions[i] = rows_int(rows, (int)i, 1);
+    }
+    Day today = instant_day(rows_instant(clock, 0, 0));
+    // In pieces that fit what is kept: a batch may touch more accounts than that.
+    for (size_t at = 0; at < n; at += TERMS_PIECE) {
+        size_t piece = n - at < TERMS_PIECE ? n - at : TERMS_PIECE;
+        TRY(terms_refresh(turn->db, follower->terms, catalog, today, ids + at, revisions + at,
+                          piece, error));
+        for (size_t i = at; i < at + piece; i++) {
+            const TermsNow *terms = terms_of(follower->terms, ids[i]);
+            if (terms) turn_account(turn, ids[i])->terms.limit = terms->limit;
         }
-        seat->doubt = rows_bool(rows, row, 7);
-        seat->uncounted = !rows_null(rows, row, 4);
-        if (!seat->uncounted) continue;
-        seat->why = (Why)rows_int(rows, row, 4);
-        seat->since = rows_instant(rows, row, 5);
-        if (seat->why == WHY_VOUCHED) seat->vouch_from = rows_instant(rows, row, 6);
     }
     return ST_OK;
+}
+
+static Status lock_accounts(Work *w, Str accounts, Error *error)
+{
+    OWNED_ROWS Rows *rows = NULL;
+    Turn *turn = &w->turn;
+    TRY(db_query(turn->db, &SQL_QUOTA_FOLLOW_LOCK, 1, &accounts, &rows, error));
+    counts_take(turn, rows);
+    for (int row = 0; row < rows_count(rows); row++) {
+        AccountState *a = turn_account(turn, rows_str(rows, row, 0));
+        a->changed = a->stamp != rows_int(rows, row, 7);
+    }
+    for (size_t i = 0; i < turn->accounts; i++)
+        if (!turn->account[i].exists)
+            return error_set(error, ST_FATAL, "account %s has no row in the table quota",
+                             turn->account[i].account.p);
+    return read_facts(w, true, error);
 }
 
 // ---- what becomes of a VM's slot ----
@@ -201,39 +266,15 @@ static void settle(Work *w, Seat *seat)
 }
 
 // ---- limits ----
-static Status tell_exceeded(Work *w, Follower *follower, const Catalog *catalog, Error *error)
+static Status tell_exceeded(Work *w, Error *error)
 {
-    Turn *turn = &w->turn;
-    OWNED_BUF Buf accounts = {0};
-    OWNED_ROWS Rows *rows = NULL, *clock = NULL;
-    bool any = false;
-    array_begin(&accounts);
-    for (size_t i = 0; i < turn->accounts; i++) {
-        const AccountState *a = &turn->account[i];
+    for (size_t i = 0; i < w->turn.accounts; i++) {
+        AccountState *a = &w->turn.account[i];
         if (!a->recounted && !a->exceeded) continue;
-        array_add(&accounts, a->account);
-        any = true;
-    }
-    if (!any) return ST_OK;
-    array_end(&accounts);
-    TRY(db_query(turn->db, &SQL_QUOTA_REVISIONS, 1, (Str[]){buf_str(&accounts)}, &rows, error));
-    TRY(db_query(turn->db, &SQL_QUOTA_NOW, 0, NULL, &clock, error));
-    size_t n = (size_t)rows_count(rows);
-    Str *ids = arena_alloc(turn->arena, (n + 1) * sizeof *ids);
-    int64_t *revisions = arena_alloc(turn->arena, (n + 1) * sizeof *revisions);
-    for (size_t i = 0; i < n; i++) {
-        ids[i] = rows_str(rows, (int)i, 0);
-        revisions[i] = rows_int(rows, (int)i, 1);
-    }
-    Day today = instant_day(rows_instant(clock, 0, 0));
-    TRY(terms_refresh(turn->db, follower->terms, catalog, today, ids, revisions, n, error));
-    for (size_t i = 0; i < n; i++) {
-        AccountState *a = turn_account(turn, ids[i]);
-        const TermsNow *terms = terms_of(follower->terms, ids[i]);
         int64_t in_use = a->running + a->reserved;
-        bool over = terms && terms->limit >= 0 && in_use > terms->limit;
+        bool over = a->terms.limit >= 0 && in_use > a->terms.limit;
         if (over && !a->exceeded)
-            TRY(exceeded_notice(turn->db, a->account, terms->limit, in_use, error));
+            TRY(exceeded_notice(w->turn.db, a->account, a->terms.limit, in_use, error));
         a->exceeded = over;
     }
     return ST_OK;
@@ -266,15 +307,14 @@ static Status save(Work *w, Error *error)
 
 static Status follow(Work *w, Follower *follower, const Catalog *catalog, Error *error)
 {
-    Turn *turn = &w->turn;
-    OWNED_BUF Buf accounts = {0};
-    array_begin(&accounts);
-    for (size_t i = 0; i < turn->accounts; i++) array_add(&accounts, turn->account[i].account);
-    array_end(&accounts);
-    TRY(lock_accounts(w, buf_str(&accounts), error));
-    TRY(read_facts(w, error));
+    OWNED_BUF Buf list = {0};
+    Str accounts = list_accounts(&w->turn, &list);
+    TRY(read_stamps(w, accounts, error));
+    TRY(read_facts(w, false, error));
+    TRY(read_terms(w, follower, catalog, accounts, error));
+    TRY(lock_accounts(w, accounts, error)); // from here on the quota service waits
     for (size_t i = 0; i < w->seats; i++) settle(w, &w->seat[i]);
-    TRY(tell_exceeded(w, follower, catalog, error));
+    TRY(tell_exceeded(w, error));
     return save(w, error);
 }
 

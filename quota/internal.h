@@ -45,6 +45,7 @@ typedef struct AccountState {
     bool lapses; // lapse_at is set
     Instant lapse_at;
     int64_t revision;
+    int64_t stamp; // quota/follow: the version of the row that was seen before it was locked
     TermsNow terms;
     bool changed;   // to be written
     bool recounted; // runs count again: the limit may be exceeded by them
