@@ -339,7 +339,7 @@ static Status read_page(Watch *watch, Db *db, Page *page, Error *error)
 
 typedef struct Pass {
     Watch *watch;
-    const volatile sig_atomic_t *stop;
+    const atomic_bool *stop;
     int64_t until_ms;
     WatchDone *done;
 } Pass;
@@ -492,8 +492,7 @@ Status watch_turn(Db *db, bool *mine, Error *error)
     return ST_OK;
 }
 
-Status watch_pass(Watch *watch, Db *db, const volatile sig_atomic_t *stop, WatchDone *done,
-                  Error *error)
+Status watch_pass(Watch *watch, Db *db, const atomic_bool *stop, WatchDone *done, Error *error)
 {
     *done = (WatchDone){0};
     Pass pass = {.watch = watch,

@@ -62,8 +62,8 @@ typedef struct WatchDone {
 
 // One pass; ends early where *stop is set (it may be NULL). A part that fails does not keep the
 // others from being done; the first failure is returned.
-Status watch_pass(Watch *watch, Db *db, const volatile sig_atomic_t *stop, WatchDone *done,
-                  Error *error) MUST_USE;
+Status watch_pass(Watch *watch, Db *db, const atomic_bool *stop, WatchDone *done, Error *error)
+    MUST_USE;
 
 // For /metrics: VMs that run, and how far progress is behind the clock (has_behind: there is one).
 typedef struct WatchGauges {

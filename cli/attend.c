@@ -6,6 +6,7 @@
 #include "notices/notices.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 enum {
     AGAIN_MS = 5000,        // between tries while the database is away, or something is wrong
@@ -21,7 +22,7 @@ struct Attend {
     QuotaConfig quota;
     bool relays, watches; // the threads that run
     pthread_t relay_thread, watch_thread;
-    volatile sig_atomic_t stop;
+    atomic_bool stop;
 };
 
 static void nap(const Attend *attend, int64_t ms)
@@ -149,7 +150,7 @@ Status attend_start(const Db *db, const KafkaConfig *kafka, const QuotaConfig *q
 void attend_stop(Attend *attend)
 {
     if (!attend) return;
-    attend->stop = 1;
+    attend->stop = true;
     if (attend->relays) ASSERT(pthread_join(attend->relay_thread, NULL) == 0);
     if (attend->watches) ASSERT(pthread_join(attend->watch_thread, NULL) == 0);
     free(attend);

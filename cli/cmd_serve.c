@@ -10,7 +10,6 @@
 
 enum {
     STOP_MS = 10000, // how long a stop waits for what was taken
-    AGAIN_S = 1,     // between tries to reach the database at the start
     HOST_MAX = 256,
     THREADS_MAX = 64,
     READERS_AT_MOST = 64,
@@ -147,32 +146,22 @@ static void signals_block(sigset_t *set)
     ASSERT(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
 }
 
-// Waits for one, `seconds` at most (below 0: for ever). From then on the next one ends the process.
-static bool signal_came(const sigset_t *set, int seconds)
+// Waits for one. From then on the next one ends the process.
+static void signal_wait(const sigset_t *set)
 {
-    const struct timespec most = {.tv_sec = seconds};
-    int number;
-    do number = seconds < 0 ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &most);
-    while (number < 0 && seconds < 0);
-    if (number < 0) return false;
+    while (sigwaitinfo(set, NULL) < 0) continue; // interrupted
     ASSERT(pthread_sigmask(SIG_UNBLOCK, set, NULL) == 0);
-    return true;
 }
 
 // ---- the command ----
-// The database may come later than its servers do: said once, and tried again. A signal ends that.
-static Status open_when_there(const sigset_t *set, Db **db, bool *stopped, Error *error)
+// The database may come later than its servers do: then they listen already, and say what is wrong.
+static Status open_or_wait(Db **db, Error *error)
 {
-    bool told = false;
-    for (*stopped = false;;) {
-        Status status = db_open(options_database(), "tally serve", db, error);
-        if (status != ST_RETRY) return status;
-        const LogField fields[] = {{"error", str(error->text), 0}};
-        if (!told) log_line(LOG_WARN, "waiting for the database", fields, 1);
-        told = true;
-        *stopped = signal_came(set, AGAIN_S);
-        if (*stopped) return ST_OK;
-    }
+    Status status = db_open(options_database(), "tally serve", db, error);
+    if (status != ST_RETRY) return status;
+    const LogField fields[] = {{"error", str(error->text), 0}};
+    log_line(LOG_WARN, "the database is away: not ready until it is there", fields, 1);
+    return db_unopened(options_database(), "tally serve", db, error);
 }
 
 static void url_add(Buf *out, const char *scheme, const char *host, int port)
@@ -215,7 +204,7 @@ static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *e
     Status status = attend_start(db, o->brokers ? &kafka : NULL, &config.quota, &attend, error);
     if (status == ST_OK) {
         log_start(o, api);
-        ASSERT(signal_came(set, -1));
+        signal_wait(set);
         log_line(LOG_INFO, "stopping: what was taken is answered", NULL, 0);
     }
     api_stop(api, STOP_MS);
@@ -227,10 +216,9 @@ Status cmd_serve(int argc, char **argv, Error *error)
 {
     ServeOptions o = {.listen = "127.0.0.1:8480", .metrics_listen = "127.0.0.1:8481"};
     sigset_t set;
-    bool stopped = false;
     TRY(read_options(argc, argv, &o, error));
     signals_block(&set);
     OWNED_DB Db *db = NULL;
-    TRY(open_when_there(&set, &db, &stopped, error));
-    return stopped ? ST_OK : serve(db, &o, &set, error);
+    TRY(open_or_wait(&db, error));
+    return serve(db, &o, &set, error);
 }

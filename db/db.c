@@ -77,7 +77,7 @@ static Status connect_now(Db *db, Error *error)
     return db_script(db, SESSION, error);
 }
 
-Status db_open(const char *url, const char *application, Db **out, Error *error)
+Status db_unopened(const char *url, const char *application, Db **out, Error *error)
 {
     if (!url) url = getenv("TALLY_DATABASE_URL");
     if (url && strchr(url, '=') == NULL && strstr(url, "://") == NULL && strchr(url, ' ') == NULL)
@@ -86,6 +86,14 @@ Status db_open(const char *url, const char *application, Db **out, Error *error)
     Db *db = mem_alloc(sizeof *db);
     db->url = url ? mem_strdup(url) : NULL;
     db->application = mem_strdup(application);
+    *out = db;
+    return ST_OK;
+}
+
+Status db_open(const char *url, const char *application, Db **out, Error *error)
+{
+    Db *db = NULL;
+    TRY(db_unopened(url, application, &db, error));
     Status status = connect_now(db, error);
     if (status != ST_OK) {
         db_close(db);

@@ -22,6 +22,9 @@ typedef struct Rows Rows;
 // statement and lock timeouts set. ST_RETRY where the server cannot be reached (yet); ST_BAD_INPUT
 // for a bad URL.
 Status db_open(const char *url, const char *application, Db **out, Error *error) MUST_USE;
+// The same without connecting: it is lost (db_lost) until db_reopen has succeeded. For those that
+// start before the database does.
+Status db_unopened(const char *url, const char *application, Db **out, Error *error) MUST_USE;
 // A second connection to the same database.
 Status db_another(const Db *db, Db **out, Error *error) MUST_USE;
 void db_close(Db *db);

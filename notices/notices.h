@@ -9,7 +9,7 @@
 #include "db/db.h"
 #include "kafka/kafka.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #define NOTICES_TOPIC "tally.notices"
 
@@ -39,10 +39,10 @@ Status notices_add(Db *db, const Notice *notices, size_t n, int64_t *written, Er
     MUST_USE;
 
 typedef struct RelayConfig {
-    KafkaConfig kafka;  // brokers and options; topics and group are not looked at
-    const char *topic;  // NOTICES_TOPIC where NULL
-    const char *source; // the CloudEvents' source: "/tally" where NULL
-    const volatile sig_atomic_t *stop;
+    KafkaConfig kafka;                // brokers and options; topics and group are not looked at
+    const char *topic;                // NOTICES_TOPIC where NULL
+    const char *source;               // the CloudEvents' source: "/tally" where NULL
+    const atomic_bool *stop;          // set by another thread; may be NULL
     void (*notice)(const char *text); // told of trouble and its end, once per change; may be NULL
 } RelayConfig;
 

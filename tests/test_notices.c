@@ -468,7 +468,7 @@ START_TEST(pages)
     Watch *watch = watch_new(&(QuotaConfig){0});
     ck_assert_int_eq(pass(watch).rated, MANY);
     ck_assert_int_eq(pass(watch).rated, 0);
-    volatile sig_atomic_t stop = 1;
+    atomic_bool stop = true;
     WatchDone done;
     script("UPDATE quota SET version = version + 1");
     OK(watch_pass(watch, db, &stop, &done, &error));
