@@ -142,19 +142,17 @@ static void handle(void *context, Request *request)
 }
 
 // What never becomes a call: bad framing, and what is over a limit.
-static void refuse(void *context, int status, const char *detail, Buf *body)
+static void refuse(void *context, const Request *request, int status, const char *detail, Buf *body)
 {
     (void)context;
-    char id[REQUEST_ID_TEXT];
-    ProblemKind kind = *problem_kind(status == 414 ? PROBLEM_HEADERS : PROBLEM_BAD_REQUEST);
+    ProblemKind kind = *problem_kind(PROBLEM_BAD_REQUEST);
     for (int problem = 0; problem < PROBLEM_NONE; problem++) {
         if (problem_kind((Problem)problem)->status != status) continue;
         kind = *problem_kind((Problem)problem);
         break;
     }
     kind.status = status;
-    request_id_make(id);
-    problem_json(&kind, str(detail), id, NULL, body);
+    problem_json(&kind, str(detail), request_id(request), NULL, body);
 }
 
 static void done(void *context, const Request *request, int status, int64_t us)

@@ -44,6 +44,7 @@ typedef enum Problem {
     PROBLEM_NOT_ACCEPTABLE,    // 406
     PROBLEM_CONFLICT,          // 409
     PROBLEM_TOO_LARGE,         // 413
+    PROBLEM_TARGET,            // 414
     PROBLEM_MEDIA_TYPE,        // 415
     PROBLEM_CONCURRENCY_LIMIT, // 429
     PROBLEM_HEADERS,           // 431

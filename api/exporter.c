@@ -11,9 +11,10 @@ struct Exporter {
     Metrics *metrics;
 };
 
-static void problem(void *context, int status, const char *detail, Buf *body)
+static void problem(void *context, const Request *request, int status, const char *detail,
+                    Buf *body)
 {
-    (void)context;
+    (void)context, (void)request;
     JsonWriter w = {.out = body};
     jw_begin_object(&w, NULL);
     jw_text(&w, "type", "about:blank");
@@ -37,8 +38,8 @@ static void handle(void *context, Request *request)
             answer.header[0].value = STR("GET, HEAD");
             answer.headers = 1;
         }
-        problem(NULL, answer.status, found ? "only GET is answered" : "only /metrics is here",
-                &answer.body);
+        problem(NULL, request, answer.status,
+                found ? "only GET is answered" : "only /metrics is here", &answer.body);
     }
     request_answer(request, &answer);
 }

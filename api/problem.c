@@ -16,6 +16,7 @@ static const ProblemKind KINDS[PROBLEM_NONE] = {
     [PROBLEM_NOT_ACCEPTABLE] = {"not-acceptable", 406, "Not acceptable"},
     [PROBLEM_CONFLICT] = {"conflict", 409, "Conflict"},
     [PROBLEM_TOO_LARGE] = {"too-large", 413, "Body too large"},
+    [PROBLEM_TARGET] = {"target-too-long", 414, "Request target too long"},
     [PROBLEM_MEDIA_TYPE] = {"media-type", 415, "Unsupported media type"},
     [PROBLEM_CONCURRENCY_LIMIT] = {"concurrency-limit", 429, "Concurrency limit reached"},
     [PROBLEM_HEADERS] = {"headers-too-large", 431, "Request head too large"},

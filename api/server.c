@@ -298,7 +298,7 @@ static enum MHD_Result refuse(Request *request, int status, const char *detail)
         answer.headers = 1;
     }
     request_keep_head(request, &answer);
-    config->refuse(config->context, status, detail, &request->out);
+    config->refuse(config->context, request, status, detail, &request->out);
     return send_body(request);
 }
 

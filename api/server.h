@@ -37,7 +37,8 @@ typedef struct ServerConfig {
     void (*handle)(void *context, Request *request);
     // What is wrong with a request that never gets there (framing, limits) is answered by the
     // server through this: it makes the body, a problem, for the status and the sentence.
-    void (*refuse)(void *context, int status, const char *detail, Buf *body);
+    void (*refuse)(void *context, const Request *request, int status, const char *detail,
+                   Buf *body);
     // Told of every answer, after its last byte was taken or the connection broke; may be NULL.
     // (libmicrohttpd's own refusals have a path, an id and a method that are empty.)
     void (*done)(void *context, const Request *request, int status, int64_t us);

@@ -3,6 +3,7 @@
 
 #include "meter/dead_letters.h"
 #include "meter/meter_sql.h"
+#include "quota/quota.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,10 +43,11 @@ typedef struct Collector {
     int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms;
     Instant asked_at; // of the question under way
     bool has_start;
-    Instant start;  // --until-caught-up: what stood there then must be metered
-    bool troubled;  // the last notice was of trouble
-    Buf topics;     // as an array
-    Header *header; // of the record at hand
+    Instant start;      // --until-caught-up: what stood there then must be metered
+    bool checked_noted; // what the group noted was looked at, once
+    bool troubled;      // the last notice was of trouble
+    Buf topics;         // as an array
+    Header *header;     // of the record at hand
     int header_room;
 } Collector;
 
@@ -146,6 +148,29 @@ static Status take_up(Collector *c, KafkaPartition *partition, const KafkaWaterm
                                   &c->place[p].origin, error);
 }
 
+// What Kafka's group has noted was committed here first. Where it knows more than we do, this
+// database was restored, or another one than before: what had been reserved is not known here.
+// Only a hint to quota, so what the broker does not tell is passed over.
+static Status check_noted(Collector *c, Error *error)
+{
+    OWNED_KAFKA_WATCH KafkaWatch *watch = NULL;
+    OWNED_KAFKA_WATERMARKS KafkaWatermarks marks = {0};
+    Error ignored;
+    if (kafka_watch_new(&c->config->kafka, true, &watch, &ignored) != ST_OK) return ST_OK;
+    if (kafka_watch_now(watch, &marks, &ignored) != ST_OK) return ST_OK;
+    for (int p = 0; p < c->places; p++) {
+        KafkaPartition partition = {.topic_index = c->reading[p].topic_index,
+                                    .partition = c->place[p].partition};
+        const KafkaWatermark *mark = find_mark(&marks, &partition);
+        if (!mark || mark->noted <= c->place[p].next_offset) continue;
+        notice(c,
+               "Kafka's group is ahead of this database: it was restored; nothing new is reserved "
+               "until progress has caught up");
+        return quota_restored(meter_db(c->meter), error);
+    }
+    return ST_OK;
+}
+
 static Status assigned(void *context, KafkaPartition *partitions, int count, Error *error)
 {
     Collector *c = context;
@@ -161,6 +186,8 @@ static Status assigned(void *context, KafkaPartition *partitions, int count, Err
     }
     c->places = count;
     meter_places(c->meter, c->place, count);
+    if (count > 0 && !c->checked_noted) TRY(check_noted(c, error));
+    c->checked_noted = true;
     return ST_OK;
 }
 

@@ -7,7 +7,7 @@
 
 // What is left of an account's credits, as billing reckons it up to the horizon.
 typedef struct Credits {
-    int64_t version;      // quota.version that it was reckoned from
+    int64_t version;      // Ask.version that it was reckoned from
     int64_t remaining_e4; // credits, times 10^4, cut; 0: used up
     int64_t per_hour;     // credits per hour that what runs now burns
     bool runs_out;        // run_out_at is set

@@ -23,6 +23,12 @@ static void new_id(char out[static QUOTA_ID_TEXT])
              b[15]);
 }
 
+// See Ask.version.
+static int64_t version_of(const Turn *turn, const AccountState *account)
+{
+    return account->version + account->revision + turn->quota->catalog->revision;
+}
+
 static AdmitFacts facts_of(const AccountState *account, const Ask *ask, bool has_slot)
 {
     return (AdmitFacts){.suspended = account->terms.suspended,
@@ -47,7 +53,7 @@ static void answer_account(const Turn *turn, const AccountState *account, Ask *a
     ask->max_session_minutes = terms->max_session_minutes;
     ask->running = account->running;
     ask->reserved = account->reserved;
-    ask->version = account->version;
+    ask->version = version_of(turn, account);
     ask->clock = turn->clock;
     ask->horizon = turn->horizon;
 }
@@ -97,10 +103,11 @@ static AskResult reserve(Turn *turn, AccountState *account, VmState *vm, Ask *as
     if (turn->gated) return ASKED_CATCHING_UP;
     bool wants = admit_needs_credits(account->terms.overage_deny, account->terms.has_spend_limit);
     bool good = ask->has_credits &&
-                (ask->credits_fresh || ask->credits.version == account->version);
+                (ask->credits_fresh || ask->credits.version == version_of(turn, account));
     if (wants && !good) return ASKED_NEEDS_CREDITS;
     bool holds = slot_held(vm->slot) && !is_one_too_many(account, vm);
     AdmitFacts facts = facts_of(account, ask, holds);
+    facts.has_credits = wants; // what was kept of an account may speak of another plan
     Admission admission = admit(&facts);
     ask->denied = admission.denied;
     ask->reasons = admission.reasons;

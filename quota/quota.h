@@ -77,6 +77,8 @@ typedef struct Ask {
     char plan[PLAN_NAME_MAX + 1];       // "": none is in force
     int64_t limit, max_session_minutes; // below 0: none
     int64_t running, reserved;
+    // Another one whenever the account's usage (otherwise than by time), the account or the
+    // catalogue has changed: quota.version and both revisions, added up.
     int64_t version;
     Instant clock, horizon; // at the decision
 } Ask;

@@ -107,8 +107,9 @@ static void handle(void *context, Request *request)
     } else echo(request);
 }
 
-static void refuse(void *context, int status, const char *detail, Buf *body)
+static void refuse(void *context, const Request *request, int status, const char *detail, Buf *body)
 {
+    (void)request;
     ck_assert_ptr_eq(context, &service);
     atomic_fetch_add(&service.refused, 1);
     buf_addf(body, "{\"status\":%d,\"detail\":\"%s\"}", status, detail);

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The number that rises with all that changes an account's usage otherwise than by time.
+-- A number that is another whenever the account's usage (otherwise than by time), the account or the catalogue has
+-- changed: each of the three only grows, so their sum does.
 -- $1 text: account
-SELECT version
-FROM quota
-WHERE account = $1::text
+SELECT q.version + a.revision + s.catalog_revision
+FROM quota q JOIN account a USING (account) CROSS JOIN state s
+WHERE q.account = $1::text

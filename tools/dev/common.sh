@@ -134,6 +134,7 @@ free_port() {
     PACKAGES_CLANG=(clang libclang-rt-14-dev)
     PACKAGES_POSTGRES=(postgresql)
     PACKAGES_KAFKA=(openjdk-17-jre-headless maven python3)
+    PACKAGES_FUZZ=(python3 python3-venv)
     PACKAGES_LINT=(clang-format clang-tidy shellcheck python3)
 }
 

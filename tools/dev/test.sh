@@ -116,7 +116,7 @@ cmd_test() {
         esac
         shift
     done
-    need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRES[@]}"
+    need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRES[@]}" "${PACKAGES_FUZZ[@]}"
     [[ -n $quick ]] || need_packages "${PACKAGES_CLANG[@]}" "${PACKAGES_KAFKA[@]}"
     [[ -z $coverage ]] || need_packages gcovr
     LOGS=$ROOT/build/test-logs
@@ -149,6 +149,8 @@ cmd_test() {
 
     title "System tests on librdkafka's in-memory cluster$how"
     system_tests "$mock_binary" mock system-mock "${long[@]}"
+    title "An OpenAPI fuzzer$how"
+    fuzz_tests "$mock_binary" "${long[@]}"
     if [[ -z $quick ]]; then
         title "System tests on Apache Kafka"
         real_kafka_tests "${long[@]}"
