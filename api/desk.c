@@ -6,6 +6,10 @@
 // credits, or taken by the thread that decides. All of that changes under one lock; deciding,
 // reckoning and answering happen without it.
 //
+// An account's asks all go to one lane, by its hash, and so are decided in order of arrival; the
+// lanes have a thread, a connection and a queue each: while one waits for its commit, another
+// decides.
+//
 //   desk_ask → queue → decided → answered
 //                ↑        ↓ needs credits
 //                └──── credits
@@ -20,6 +24,7 @@
 
 #include "api/desk_metrics.h"
 #include "api/kept.h"
+#include "api/ticket.h"
 #include "base/log.h"
 #include "billing/credits.h"
 
@@ -28,6 +33,7 @@
 #include <time.h>
 
 enum {
+    LANES = 2,
     DEADLINE_MS = 5000,
     REAP_MS = 100,       // the reaper looks at least so often
     REAP_MAX = 64,       // and answers so many at once
@@ -37,56 +43,40 @@ enum {
     RETRY_AFTER_S = 1,
 };
 
-typedef struct Ticket Ticket;
-typedef struct Link {
-    Ticket *before, *after;
-} Link;
-typedef enum ListKind { BY_AGE, BY_PLACE, LIST_KINDS } ListKind;
-typedef struct List {
-    ListKind kind;
-    Ticket *first, *last;
-    int64_t count;
-} List;
-
-struct Ticket {
-    Link link[LIST_KINDS];
-    List *place;    // queue or credits; NULL: taken
-    bool aged;      // in ages: not answered yet
-    bool reckoning; // its account's credits are being reckoned, since after it came
-    bool credits;   // as told to desk_ask
-    int64_t late_ms;
-    Call *call;
-    AskFn answer;
-    Ask ask;
-    char texts[]; // the ask's
-};
-
 // A thread with a connection of its own.
 typedef struct Worker {
     Desk *desk;
     pthread_t thread;
     bool running;
     Db *db;        // NULL: not opened yet
-    bool attended; // quota_attend went well since it was opened (the deciding thread's)
+    bool decides;  // else it reckons
+    bool attended; // quota_attend went well since it was opened (deciding threads')
     int failures;  // in a row
 } Worker;
+
+struct Lane {
+    Worker worker;
+    Quota *quota;
+    pthread_cond_t queued;
+    List queue;
+    size_t alone; // so many are decided one by one: one of them spoiled a batch
+    // The deciding thread's.
+    Ticket *taken[QUOTA_ASKS_MAX];
+    Ask asks[QUOTA_ASKS_MAX];
+};
 
 struct Desk {
     const Db *from;
     int64_t deadline_ms;
-    Quota *quota;
     pthread_mutex_t lock;
-    pthread_cond_t queued, needed, stop; // CLOCK_MONOTONIC
+    pthread_cond_t needed, stop; // CLOCK_MONOTONIC, as the lanes' are
     bool stopping;
-    List ages, queue, credits;
-    size_t alone; // so many are decided one by one: one of them spoiled a batch
+    List ages, credits;
+    Lane lane[LANES];
     Kept *kept;
-    Worker decider, reckoner;
+    Worker reckoner;
     pthread_t reaper;
     bool reaping;
-    // The deciding thread's.
-    Ticket *taken[QUOTA_ASKS_MAX];
-    Ask asks[QUOTA_ASKS_MAX];
     DeskMetrics metrics;
 };
 
@@ -94,65 +84,7 @@ static void lock(Desk *desk) { ASSERT(pthread_mutex_lock(&desk->lock) == 0); }
 static void unlock(Desk *desk) { ASSERT(pthread_mutex_unlock(&desk->lock) == 0); }
 static void wake(pthread_cond_t *condition) { ASSERT(pthread_cond_broadcast(condition) == 0); }
 
-// ---- lists ----
-static void list_remove(List *list, Ticket *ticket)
-{
-    Link *link = &ticket->link[list->kind];
-    if (link->before) link->before->link[list->kind].after = link->after;
-    else list->first = link->after;
-    if (link->after) link->after->link[list->kind].before = link->before;
-    else list->last = link->before;
-    *link = (Link){0};
-    list->count--;
-}
-
-// Behind `before`, or first where that is NULL.
-static void list_add(List *list, Ticket *before, Ticket *ticket)
-{
-    ListKind kind = list->kind;
-    Ticket *after = before ? before->link[kind].after : list->first;
-    ticket->link[kind] = (Link){.before = before, .after = after};
-    *(before ? &before->link[kind].after : &list->first) = ticket;
-    *(after ? &after->link[kind].before : &list->last) = ticket;
-    list->count++;
-}
-
 // ---- tickets ----
-static Ticket *ticket_new(Call *call, const Ask *ask, bool credits, AskFn answer)
-{
-    const Str *given[] = {&ask->account, &ask->vm, &ask->size, &ask->reservation, &ask->reason};
-    size_t bytes = 0;
-    for (size_t i = 0; i < sizeof given / sizeof *given; i++) bytes += given[i]->n;
-    Ticket *ticket = mem_alloc(sizeof *ticket + bytes);
-    ticket->call = call;
-    ticket->credits = credits;
-    ticket->answer = answer;
-    ticket->ask = *ask;
-    Str *own[] = {&ticket->ask.account, &ticket->ask.vm, &ticket->ask.size,
-                  &ticket->ask.reservation, &ticket->ask.reason};
-    char *place = ticket->texts;
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-        if (str_absent(*own[i])) continue;
-        memcpy(place, own[i]->p, own[i]->n);
-        own[i]->p = place;
-        place += own[i]->n;
-    }
-    return ticket;
-}
-
-static void ticket_place(Ticket *ticket, List *place)
-{
-    ticket->place = place;
-    ticket->reckoning = false;
-    list_add(place, place->last, ticket);
-}
-
-static void ticket_take(Ticket *ticket)
-{
-    list_remove(ticket->place, ticket);
-    ticket->place = NULL;
-}
-
 // Whoever gets true answers it; under the lock. A ticket that is left to its thread is only freed.
 static bool ticket_settle(Desk *desk, Ticket *ticket)
 {
@@ -163,14 +95,14 @@ static bool ticket_settle(Desk *desk, Ticket *ticket)
 }
 
 // Back to the head of the queue: hand them over last one first.
-static void ticket_put_back(Desk *desk, Ticket *ticket)
+static void ticket_put_back(Ticket *ticket)
 {
     if (!ticket->aged) {
         free(ticket);
         return;
     }
-    ticket->place = &desk->queue;
-    list_add(&desk->queue, NULL, ticket);
+    ticket->place = &ticket->lane->queue;
+    list_add(ticket->place, NULL, ticket);
 }
 
 // ---- answers ----
@@ -199,16 +131,17 @@ void desk_ask(Desk *desk, Call *call, const Ask *ask, bool credits, AskFn answer
 {
     Ticket *ticket = ticket_new(call, ask, credits, answer_fn);
     ticket->late_ms = clock_monotonic_ms() + desk->deadline_ms;
+    Lane *lane = ticket->lane = &desk->lane[str_hash(HASH_SEED, ask->account) % LANES];
     lock(desk);
     bool stopping = desk->stopping;
     bool full = desk->ages.count >= DESK_QUEUE_MAX;
     if (!stopping && !full) {
         ticket->aged = true;
         list_add(&desk->ages, desk->ages.last, ticket);
-        List *place = credits ? &desk->credits : &desk->queue;
+        List *place = credits ? &desk->credits : &lane->queue;
         ticket_place(ticket, place);
         // Its thread only sleeps while there is nothing.
-        if (place->count == 1) wake(credits ? &desk->needed : &desk->queued);
+        if (place->count == 1) wake(credits ? &desk->needed : &lane->queued);
     }
     unlock(desk);
     if (!stopping && !full) return;
@@ -275,7 +208,7 @@ static Status worker_connect(Worker *worker, Error *error)
     if (!worker->db) TRY(db_another(desk->from, &worker->db, error));
     else if (db_lost(worker->db) || doubtful) TRY(db_reopen(worker->db, error));
     db_deadline(worker->db, desk->deadline_ms);
-    if (worker == &desk->decider) TRY(quota_attend(worker->db, error));
+    if (worker->decides) TRY(quota_attend(worker->db, error));
     worker->attended = true;
     return ST_OK;
 }
@@ -307,24 +240,24 @@ static void hand_credits(Desk *desk, Ask *ask, int64_t now_ms, Instant wall)
 }
 
 // Waits for asks, and takes the oldest ones. 0: the desk stops.
-static size_t take(Desk *desk)
+static size_t take(Lane *lane)
 {
+    Desk *desk = lane->worker.desk;
     lock(desk);
-    gauge_set(desk->metrics.waiting, desk->queue.count + desk->credits.count);
-    while (!desk->queue.first && !desk->stopping)
-        ASSERT(pthread_cond_wait(&desk->queued, &desk->lock) == 0);
-    size_t n = 0, most = desk->alone ? 1 : QUOTA_ASKS_MAX;
-    if (desk->alone) desk->alone--;
+    gauge_set(desk->metrics.waiting, desk->ages.count);
+    while (!lane->queue.first && !desk->stopping)
+        ASSERT(pthread_cond_wait(&lane->queued, &desk->lock) == 0);
+    size_t n = 0, most = lane->alone ? 1 : QUOTA_ASKS_MAX;
+    if (lane->alone) lane->alone--;
     int64_t now_ms = clock_monotonic_ms();
     Instant wall = clock_now();
-    while (n < most && desk->queue.first && !desk->stopping) {
-        Ticket *ticket = desk->queue.first;
+    while (n < most && lane->queue.first && !desk->stopping) {
+        Ticket *ticket = lane->queue.first;
         ticket_take(ticket);
         hand_credits(desk, &ticket->ask, now_ms, wall);
-        desk->taken[n] = ticket;
-        desk->asks[n++] = ticket->ask;
+        lane->taken[n] = ticket;
+        lane->asks[n++] = ticket->ask;
     }
-    gauge_set(desk->metrics.waiting, desk->queue.count + desk->credits.count);
     unlock(desk);
     return n;
 }
@@ -338,75 +271,79 @@ static bool needs_credits(const Ask *ask)
            !(ask->has_credits && (ask->credits_fresh || ask->credits.version == ask->version));
 }
 
-static void decided(Desk *desk, size_t n)
+static void decided(Lane *lane, size_t n)
 {
+    Desk *desk = lane->worker.desk;
     size_t settled = 0;
     lock(desk);
     for (size_t i = 0; i < n; i++) {
-        Ticket *ticket = desk->taken[i];
-        ticket->ask = desk->asks[i];
+        Ticket *ticket = lane->taken[i];
+        ticket->ask = lane->asks[i];
         if (ticket->aged && needs_credits(&ticket->ask)) {
             ticket_place(ticket, &desk->credits);
             if (desk->credits.count == 1) wake(&desk->needed);
         } else if (ticket_settle(desk, ticket)) {
-            desk->taken[settled++] = ticket;
+            lane->taken[settled++] = ticket;
         } else {
             free(ticket);
         }
     }
     unlock(desk);
-    for (size_t i = 0; i < settled; i++) answer(desk, desk->taken[i]);
+    for (size_t i = 0; i < settled; i++) answer(desk, lane->taken[i]);
 }
 
-static void put_back(Desk *desk, size_t n, bool again)
+static void put_back(Lane *lane, size_t n, bool again)
 {
+    Desk *desk = lane->worker.desk;
     lock(desk);
     for (size_t i = n; i > 0; i--) {
-        desk->taken[i - 1]->ask.again |= again;
-        ticket_put_back(desk, desk->taken[i - 1]);
+        lane->taken[i - 1]->ask.again |= again;
+        ticket_put_back(lane->taken[i - 1]);
     }
     unlock(desk);
 }
 
 // Not decided, for a reason that does not pass.
-static void undecided(Desk *desk, size_t n, Status status, const Error *error)
+static void undecided(Lane *lane, size_t n, Status status, const Error *error)
 {
+    Desk *desk = lane->worker.desk;
     if (n > 1) { // whose fault it is shows when each is decided by itself
-        put_back(desk, n, false);
-        desk->alone = n;
+        put_back(lane, n, false);
+        lane->alone = n;
         return;
     }
     lock(desk);
-    bool ours = ticket_settle(desk, desk->taken[0]);
+    bool ours = ticket_settle(desk, lane->taken[0]);
     unlock(desk);
-    if (ours) answer_failed(desk, desk->taken[0], status, error);
-    else free(desk->taken[0]);
+    if (ours) answer_failed(desk, lane->taken[0], status, error);
+    else free(lane->taken[0]);
 }
 
 static void *decide_all(void *context)
 {
-    Worker *worker = context;
+    Lane *lane = context;
+    Worker *worker = &lane->worker;
     Desk *desk = worker->desk;
     while (!stopping(desk)) {
         if (!worker_ready(worker)) continue;
-        size_t n = take(desk);
+        size_t n = take(lane);
         if (n == 0) break;
         Error error = {0};
         int64_t begun_us = monotonic_us();
-        Status status = quota_decide(desk->quota, worker->db, desk->asks, n, &error);
+        Status status = quota_decide(lane->quota, worker->db, lane->asks, n, &error);
         if (status == ST_RETRY) {
-            put_back(desk, n, true);
+            put_back(lane, n, true);
             worker_failed(worker, &error);
             continue;
         }
         worker_fine(worker);
         if (status != ST_OK) {
-            undecided(desk, n, status, &error);
+            undecided(lane, n, status, &error);
             continue;
         }
         histogram_observe(desk->metrics.batch_asks, (int64_t)n);
         histogram_observe(desk->metrics.commit_us, monotonic_us() - begun_us);
-        decided(desk, n);
+        decided(lane, n);
     }
     return NULL;
 }
@@ -435,7 +372,6 @@ static void reckoned(Desk *desk, Str account, const Credits *credits, int64_t mo
 {
     lock(desk);
     kept_put(desk->kept, account, credits, mono_ms, wall);
-    bool idle = !desk->queue.first;
     for (Ticket *t = desk->credits.last, *before; t; t = before) { // oldest to the very front
         before = t->link[BY_PLACE].before;
         if (!t->reckoning) continue;
@@ -443,9 +379,9 @@ static void reckoned(Desk *desk, Str account, const Credits *credits, int64_t mo
         t->reckoning = false;
         t->ask.has_credits = t->ask.credits_fresh = true;
         t->ask.credits = *credits;
-        ticket_put_back(desk, t);
+        wake(&t->lane->queued);
+        ticket_put_back(t);
     }
-    if (idle) wake(&desk->queued);
     unlock(desk);
 }
 
@@ -545,26 +481,35 @@ Status desk_start(const DeskConfig *config, Desk **out, Error *error)
     Desk *desk = mem_alloc(sizeof *desk);
     desk->from = config->db;
     desk->deadline_ms = config->deadline_ms > 0 ? config->deadline_ms : DEADLINE_MS;
-    desk->quota = quota_new(&config->quota);
     desk->kept = kept_new();
     desk->ages.kind = BY_AGE;
-    desk->queue.kind = desk->credits.kind = BY_PLACE;
+    desk->credits.kind = BY_PLACE;
     desk_metrics_init(&desk->metrics, config->metrics);
     pthread_condattr_t monotonic;
     ASSERT(pthread_mutex_init(&desk->lock, NULL) == 0);
     ASSERT(pthread_condattr_init(&monotonic) == 0);
     ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&desk->queued, &monotonic) == 0);
+    for (int i = 0; i < LANES; i++) {
+        Lane *lane = &desk->lane[i];
+        lane->worker = (Worker){.desk = desk, .decides = true};
+        lane->quota = quota_new(&config->quota);
+        lane->queue.kind = BY_PLACE;
+        ASSERT(pthread_cond_init(&lane->queued, &monotonic) == 0);
+    }
     ASSERT(pthread_cond_init(&desk->needed, &monotonic) == 0);
     ASSERT(pthread_cond_init(&desk->stop, &monotonic) == 0);
     ASSERT(pthread_condattr_destroy(&monotonic) == 0);
-    desk->decider.desk = desk->reckoner.desk = desk;
-    desk->decider.running = pthread_create(&desk->decider.thread, NULL, decide_all,
-                                           &desk->decider) == 0;
+    desk->reckoner.desk = desk;
+    bool running = true;
+    for (int i = 0; i < LANES; i++) {
+        Worker *worker = &desk->lane[i].worker;
+        worker->running = pthread_create(&worker->thread, NULL, decide_all, &desk->lane[i]) == 0;
+        running &= worker->running;
+    }
     desk->reckoner.running = pthread_create(&desk->reckoner.thread, NULL, reckon_all,
                                             &desk->reckoner) == 0;
     desk->reaping = pthread_create(&desk->reaper, NULL, reap_late, desk) == 0;
-    if (!desk->decider.running || !desk->reckoner.running || !desk->reaping) {
+    if (!running || !desk->reckoner.running || !desk->reaping) {
         desk_stop(desk);
         return error_set(error, ST_FATAL, "cannot start a thread: too many run on this machine");
     }
@@ -577,21 +522,25 @@ void desk_stop(Desk *desk)
     if (!desk) return;
     lock(desk);
     desk->stopping = true;
-    wake(&desk->queued);
+    for (int i = 0; i < LANES; i++) wake(&desk->lane[i].queued);
     wake(&desk->needed);
     wake(&desk->stop);
     unlock(desk);
-    if (desk->decider.running) ASSERT(pthread_join(desk->decider.thread, NULL) == 0);
+    for (int i = 0; i < LANES; i++)
+        if (desk->lane[i].worker.running)
+            ASSERT(pthread_join(desk->lane[i].worker.thread, NULL) == 0);
     if (desk->reckoner.running) ASSERT(pthread_join(desk->reckoner.thread, NULL) == 0);
     if (desk->reaping) ASSERT(pthread_join(desk->reaper, NULL) == 0);
     Call *calls[REAP_MAX];
     for (int n; (n = reap(desk, true, calls)) > 0;)
         for (int i = 0; i < n; i++) answer_unavailable(calls[i]);
-    db_close(desk->decider.db);
+    for (int i = 0; i < LANES; i++) {
+        db_close(desk->lane[i].worker.db);
+        quota_free(desk->lane[i].quota);
+        ASSERT(pthread_cond_destroy(&desk->lane[i].queued) == 0);
+    }
     db_close(desk->reckoner.db);
-    quota_free(desk->quota);
     kept_free(desk->kept);
-    ASSERT(pthread_cond_destroy(&desk->queued) == 0);
     ASSERT(pthread_cond_destroy(&desk->needed) == 0);
     ASSERT(pthread_cond_destroy(&desk->stop) == 0);
     ASSERT(pthread_mutex_destroy(&desk->lock) == 0);

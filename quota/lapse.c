@@ -78,14 +78,14 @@ static Str lost_data(Turn *turn, Str account, const Rows *rows, int row, Instant
     Buf data = {0};
     JsonWriter w = {.out = &data};
     char at[INSTANT_TEXT];
-    Str sizes = rows_str(rows, row, 4);
+    Str sizes = rows_str(rows, row, 5);
     size_t n = sizes.n;
     while (n > 0 && sizes.p[n - 1] != ' ') n--;
     jw_begin_object(&w, NULL);
     jw_str(&w, "account", account);
-    jw_str(&w, "vm", rows_str(rows, row, 0));
-    jw_str(&w, "run", rows_str(rows, row, 3));
-    jw_text(&w, "started_at", instant_format(rows_instant(rows, row, 2), at));
+    jw_str(&w, "vm", rows_str(rows, row, 1));
+    jw_str(&w, "run", rows_str(rows, row, 4));
+    jw_text(&w, "started_at", instant_format(rows_instant(rows, row, 3), at));
     jw_text(&w, "ended_at", instant_format(proof, at));
     jw_str(&w, "size", (Str){sizes.p + n, sizes.n - n});
     jw_end_object(&w);
@@ -117,12 +117,23 @@ static void mark_lost(Turn *turn, AccountState *account, Str vm, bool reserved)
     turn->lost.rows++;
 }
 
-static Status find_lost(Turn *turn, AccountState *account, int64_t least_us, size_t *found,
-                        bool *all, Error *error)
+static Str list_due(const Turn *turn, const bool *due, Buf *out)
+{
+    array_begin(out);
+    for (size_t i = 0; i < turn->accounts; i++)
+        if (due[i]) array_add(out, turn->account[i].account);
+    array_end(out);
+    return buf_str(out);
+}
+
+// Marks those that are lost, and tells; in their accounts, `due` stays set only where nothing was
+// found. *all tells whether these were all.
+static Status find_lost(Turn *turn, bool *due, int64_t least_us, bool *all, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
+    OWNED_BUF Buf list = {0};
     const Catalog *catalog = turn->quota->catalog;
-    Str params[] = {account->account,
+    Str params[] = {list_due(turn, due, &list),
                     param_instant(turn->arena, instant_add_us(turn->horizon, -least_us)),
                     param_int(turn->arena, LOST_PAGE)};
     TRY(db_query(turn->db, &SQL_QUOTA_LOST_FIND, 3, params, &rows, error));
@@ -130,42 +141,68 @@ static Status find_lost(Turn *turn, AccountState *account, int64_t least_us, siz
     Notice *notices = arena_alloc(turn->arena, ((size_t)n + 1) * sizeof *notices);
     size_t told = 0;
     for (int row = 0; row < n; row++) {
-        Instant proof = rows_instant(rows, row, 1);
+        Instant proof = rows_instant(rows, row, 2);
         int64_t timeout_us = catalog_on(catalog, instant_day(proof))->heartbeat_timeout_us;
         if (proof.us >= turn->horizon.us - timeout_us) continue;
-        Str vm = arena_copy(turn->arena, rows_str(rows, row, 0));
-        mark_lost(turn, account, vm, rows_bool(rows, row, 5));
+        AccountState *account = turn_account(turn, rows_str(rows, row, 0));
+        Str vm = arena_copy(turn->arena, rows_str(rows, row, 1));
+        mark_lost(turn, account, vm, rows_bool(rows, row, 6));
+        due[account - turn->account] = false;
         notices[told++] = (Notice){.account = account->account,
                                    .type = "tally.run.lost",
                                    .subject = vm,
                                    .data = lost_data(turn, account->account, rows, row, proof)};
     }
-    TRY(notices_add(turn->db, notices, told, NULL, error));
     turn->lapsed += (int64_t)told;
-    *found = told;
     *all = n < LOST_PAGE;
+    return notices_add(turn->db, notices, told, NULL, error);
+}
+
+// When to look next where nothing was found: not before the earliest proof of life is too old.
+static Status look_next(Turn *turn, const bool *due, int64_t least_us, Error *error)
+{
+    OWNED_ROWS Rows *rows = NULL;
+    OWNED_BUF Buf list = {0};
+    Str accounts = list_due(turn, due, &list);
+    if (list.n == STR("{}").n) return ST_OK;
+    TRY(db_query(turn->db, &SQL_QUOTA_LOST_NEXT, 1, &accounts, &rows, error));
+    for (size_t i = 0; i < turn->accounts; i++)
+        if (due[i]) turn->account[i].looks = false;
+    for (int row = 0; row < rows_count(rows); row++) {
+        AccountState *account = turn_account(turn, rows_str(rows, row, 0));
+        Instant next = instant_add_us(rows_instant(rows, row, 1), least_us);
+        account->looks = true;
+        account->look_at = instant_min(next, instant_add_us(turn->horizon, LOOK_AGAIN_US));
+    }
     return ST_OK;
 }
 
-static Status look(Turn *turn, AccountState *account, Error *error)
+static Status look(Turn *turn, Error *error)
 {
     int64_t least_us = timeout_least(turn->quota->catalog);
-    size_t found = 0;
-    bool all = true;
-    TRY(find_lost(turn, account, least_us, &found, &all, error));
-    account->changed = true;
-    account->looks = true;
-    // A run that was vouched for until now is not looked at yet, nor are those behind a full page;
-    // those that were found are still among what is asked for below.
-    account->look_at = !all || account->recounted ? INSTANT_MIN : turn->horizon;
-    if (!all || account->recounted || found > 0) return ST_OK;
-    OWNED_ROWS Rows *rows = NULL;
-    TRY(db_query(turn->db, &SQL_QUOTA_LOST_NEXT, 1, &account->account, &rows, error));
-    account->looks = !rows_null(rows, 0, 0);
-    if (!account->looks) return ST_OK;
-    Instant next = instant_add_us(rows_instant(rows, 0, 0), least_us);
-    account->look_at = instant_min(next, instant_add_us(turn->horizon, LOOK_AGAIN_US));
-    return ST_OK;
+    bool *due = arena_alloc(turn->arena, turn->accounts + 1), all = true, any = false;
+    for (size_t i = 0; i < turn->accounts; i++) {
+        const AccountState *account = &turn->account[i];
+        due[i] = account->exists &&
+                 ((account->looks && account->look_at.us < turn->horizon.us) || account->recounted);
+        any |= due[i];
+    }
+    if (!any) return ST_OK;
+    bool *looked = arena_alloc(turn->arena, turn->accounts + 1);
+    memcpy(looked, due, turn->accounts);
+    TRY(find_lost(turn, due, least_us, &all, error));
+    for (size_t i = 0; i < turn->accounts; i++) {
+        AccountState *account = &turn->account[i];
+        if (!looked[i]) continue;
+        account->changed = true;
+        account->looks = true;
+        // Those that were found are still among what look_next asks for: their accounts are looked
+        // at again. So are those behind a full page, at once, and runs that were vouched for until
+        // now, whose mark is still there.
+        account->look_at = !all || account->recounted ? INSTANT_MIN : turn->horizon;
+        if (account->recounted) due[i] = false;
+    }
+    return all ? look_next(turn, due, least_us, error) : ST_OK;
 }
 
 static Status lapse(Turn *turn, AccountState *account, Error *error)
@@ -205,11 +242,9 @@ Status turn_lapse(Turn *turn, Error *error)
     columns_begin(&turn->doubt, 3);
     for (size_t i = 0; i < turn->accounts; i++) {
         AccountState *account = &turn->account[i];
-        if (!account->exists) continue;
-        if (account->lapses && progress_passed(turn->progress, account->lapse_at))
+        if (account->exists && account->lapses &&
+            progress_passed(turn->progress, account->lapse_at))
             TRY(lapse(turn, account, error));
-        bool due = account->looks && account->look_at.us < turn->horizon.us;
-        if (due || account->recounted) TRY(look(turn, account, error));
     }
-    return ST_OK;
+    return look(turn, error);
 }

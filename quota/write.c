@@ -15,19 +15,12 @@ Instant lapses_at(const Turn *turn, int64_t lifetime_us)
     return instant_add_us(turn->latest, lifetime_us + turn->quota->config.event_delay_us);
 }
 
-static void add_reservation(const Turn *turn, const VmState *vm, Columns *c)
+static void add_reservation(const VmState *vm, Columns *c)
 {
-    const QuotaConfig *config = &turn->quota->config;
-    Instant starts_from = instant_add_us(vm->reserved_at, -config->clock_skew_us);
-    Instant lapses = lapses_at(turn, config->reservation_us);
     array_add(&c->array[0], vm->account);
     array_add(&c->array[1], vm->vm);
     array_add(&c->array[2], str(vm->id));
     array_add(&c->array[3], str(vm->size));
-    columns_add_instant(c, 4, &vm->reserved_at);
-    columns_add_instant(c, 5, &vm->expires_at);
-    columns_add_instant(c, 6, &starts_from);
-    columns_add_instant(c, 7, &lapses);
     c->rows++;
 }
 
@@ -59,7 +52,7 @@ static void add_vms(const Turn *turn, Writes *w)
 {
     for (size_t i = 0; i < turn->vms; i++) {
         const VmState *vm = &turn->vm[i];
-        if (vm->reserve) add_reservation(turn, vm, &w->save);
+        if (vm->reserve) add_reservation(vm, &w->save);
         if (vm->unreserve) {
             array_add(&w->end.array[0], vm->account);
             array_add(&w->end.array[1], vm->vm);
@@ -130,6 +123,24 @@ static void add_call(DbCall *calls, int *count, const Statement *statement, Colu
         .statement = statement, .n = columns->count, .params = columns->param};
 }
 
+// All that were made in this transaction were made at its time.
+static void add_reservations(const Turn *turn, Columns *c, Str params[static 8], DbCall *calls,
+                             int *count)
+{
+    const QuotaConfig *config = &turn->quota->config;
+    const Instant times[] = {turn->clock, instant_add_us(turn->clock, config->reservation_us),
+                             instant_add_us(turn->clock, -config->clock_skew_us),
+                             lapses_at(turn, config->reservation_us)};
+    columns_end(c);
+    if (c->rows == 0) return;
+    for (int i = 0; i < 4; i++) {
+        params[i] = c->param[i];
+        params[4 + i] = param_instant(turn->arena, times[i]);
+    }
+    calls[(*count)++] = (DbCall){
+        .statement = &SQL_QUOTA_RESERVATION_SAVE, .n = 8, .params = params};
+}
+
 static Status write_all(Turn *turn, Writes *w, Error *error)
 {
     add_vms(turn, w);
@@ -146,7 +157,8 @@ static Status write_all(Turn *turn, Writes *w, Error *error)
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_END, &turn->back);
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_SAVE, &turn->lost);
     add_call(calls, &n, &SQL_QUOTA_DOUBT_SAVE, &turn->doubt);
-    add_call(calls, &n, &SQL_QUOTA_RESERVATION_SAVE, &w->save);
+    Str save[8];
+    add_reservations(turn, &w->save, save, calls, &n);
     add_call(calls, &n, &SQL_QUOTA_RESERVATION_END, &w->end);
     add_call(calls, &n, &SQL_QUOTA_UNCOUNTED_SAVE, &w->uncount);
     add_call(calls, &n, &SQL_QUOTA_COUNTS_SAVE, &w->counts);
@@ -161,7 +173,7 @@ static Status write_all(Turn *turn, Writes *w, Error *error)
 Status turn_write(Turn *turn, Error *error)
 {
     Writes w;
-    columns_begin(&w.save, 8);
+    columns_begin(&w.save, 4);
     columns_begin(&w.end, 2);
     columns_begin(&w.uncount, 6);
     columns_begin(&w.counts, COUNTS_COLUMNS);
