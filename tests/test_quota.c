@@ -282,6 +282,19 @@ START_TEST(expiry)
 }
 END_TEST
 
+// Progress never goes back; a clock that was set back may be behind it for a while.
+START_TEST(clock_set_back)
+{
+    PROGRESS(3600);
+    ck_assert_int_eq(reserve("free", "a").result, ASKED_GRANTED);
+    ck_assert_int_eq(show("free", "a").result, ASKED_RENEWED);
+    PROGRESS(3600 + 115);
+    check_counts("free", 0, 1);
+    PROGRESS(3600 + 125);
+    check_counts("free", 0, 0);
+}
+END_TEST
+
 START_TEST(vouches)
 {
     PROGRESS(0);
@@ -479,6 +492,7 @@ int main(void)
     tcase_add_test(tests, starts);
     tcase_add_test(tests, resume);
     tcase_add_test(tests, expiry);
+    tcase_add_test(tests, clock_set_back);
     tcase_add_test(tests, vouches);
     tcase_add_test(tests, doubts);
     tcase_add_test(tests, losses);
