@@ -41,7 +41,6 @@ typedef enum Problem {
     PROBLEM_NO_PLAN,           // 403
     PROBLEM_NOT_FOUND,         // 404
     PROBLEM_METHOD,            // 405
-    PROBLEM_NOT_ACCEPTABLE,    // 406
     PROBLEM_CONFLICT,          // 409
     PROBLEM_TOO_LARGE,         // 413
     PROBLEM_TARGET,            // 414
@@ -154,7 +153,7 @@ typedef struct ApiConfig {
     int port, metrics_port; // 0: any
     const char *tls_cert, *tls_key;
     int threads, readers; // 0: 2, 4
-    int64_t deadline_ms;  // for an answer that needs the database; 0: 5000
+    int64_t deadline_ms;  // for an answer that needs the database; 0: 3000
     bool log_requests;    // each; else only those that failed on our side, or were slow
     QuotaConfig quota;
 } ApiConfig;

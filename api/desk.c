@@ -34,7 +34,8 @@
 
 enum {
     LANES = 2,
-    DEADLINE_MS = 5000,
+    DEADLINE_MS = 3000,
+    AWAY_MS = 1000,      // so long the database is waited for by those who come
     REAP_MS = 100,       // the reaper looks at least so often
     REAP_MAX = 64,       // and answers so many at once
     PAUSE_LEAST_MS = 10, // between tries, doubling
@@ -48,10 +49,11 @@ typedef struct Worker {
     Desk *desk;
     pthread_t thread;
     bool running;
-    Db *db;        // NULL: not opened yet
-    bool decides;  // else it reckons
-    bool attended; // quota_attend went well since it was opened (deciding threads')
-    int failures;  // in a row
+    Db *db;          // NULL: not opened yet
+    bool decides;    // else it reckons
+    bool attended;   // quota_attend went well since it was opened (deciding threads')
+    int failures;    // in a row
+    int64_t away_ms; // since when it could not connect; 0: it could. Under the desk's lock
 } Worker;
 
 struct Lane {
@@ -135,7 +137,10 @@ void desk_ask(Desk *desk, Call *call, const Ask *ask, bool credits, AskFn answer
     lock(desk);
     bool stopping = desk->stopping;
     bool full = desk->ages.count >= DESK_QUEUE_MAX;
-    if (!stopping && !full) {
+    // Who comes when the database has been away for a while need not wait to hear it.
+    int64_t away_ms = lane->worker.away_ms;
+    bool away = away_ms != 0 && clock_monotonic_ms() - away_ms >= AWAY_MS;
+    if (!stopping && !full && !away) {
         ticket->aged = true;
         list_add(&desk->ages, desk->ages.last, ticket);
         List *place = credits ? &desk->credits : &lane->queue;
@@ -144,9 +149,9 @@ void desk_ask(Desk *desk, Call *call, const Ask *ask, bool credits, AskFn answer
         if (place->count == 1) wake(credits ? &desk->needed : &lane->queued);
     }
     unlock(desk);
-    if (!stopping && !full) return;
-    outcome_count(&desk->metrics, ask, stopping ? OUTCOME_UNAVAILABLE : OUTCOME_BUSY);
-    if (stopping) answer_unavailable(call);
+    if (!stopping && !full && !away) return;
+    outcome_count(&desk->metrics, ask, full ? OUTCOME_BUSY : OUTCOME_UNAVAILABLE);
+    if (!full) answer_unavailable(call);
     else
         call_problem(call, PROBLEM_BUSY, NULL, RETRY_AFTER_S,
                      "%d requests are waiting already. Nothing was reserved; ask again.",
@@ -201,6 +206,7 @@ static void worker_fine(Worker *worker)
 static Status worker_connect(Worker *worker, Error *error)
 {
     // A server that only reads now, or refuses for another reason, may have a successor.
+    if (worker->db && db_gone(worker->db)) worker->attended = false;
     bool doubtful = worker->failures > 0 && worker->failures % REOPEN_AFTER == 0;
     if (worker->db && !db_lost(worker->db) && !doubtful && worker->attended) return ST_OK;
     Desk *desk = worker->desk;
@@ -217,7 +223,12 @@ static Status worker_connect(Worker *worker, Error *error)
 static bool worker_ready(Worker *worker)
 {
     Error error = {0};
-    if (worker_connect(worker, &error) == ST_OK) return true;
+    Status status = worker_connect(worker, &error);
+    lock(worker->desk);
+    if (status == ST_OK) worker->away_ms = 0;
+    else if (worker->away_ms == 0) worker->away_ms = clock_monotonic_ms();
+    unlock(worker->desk);
+    if (status == ST_OK) return true;
     worker_failed(worker, &error);
     return false;
 }

@@ -13,7 +13,6 @@ static const ProblemKind KINDS[PROBLEM_NONE] = {
     [PROBLEM_NO_PLAN] = {"no-plan", 403, "No plan"},
     [PROBLEM_NOT_FOUND] = {"not-found", 404, "Not found"},
     [PROBLEM_METHOD] = {"method-not-allowed", 405, "Method not allowed"},
-    [PROBLEM_NOT_ACCEPTABLE] = {"not-acceptable", 406, "Not acceptable"},
     [PROBLEM_CONFLICT] = {"conflict", 409, "Conflict"},
     [PROBLEM_TOO_LARGE] = {"too-large", 413, "Body too large"},
     [PROBLEM_TARGET] = {"target-too-long", 414, "Request target too long"},

@@ -62,7 +62,7 @@ void readers_take(Readers *readers, Pending *pending)
 // ---- reading ----
 static Status connect(const Readers *readers, Db **db, Error *error)
 {
-    if (*db && !db_lost(*db)) return ST_OK;
+    if (*db && !db_gone(*db)) return ST_OK;
     if (*db) return db_reopen(*db, error);
     return db_another(readers->like, db, error);
 }

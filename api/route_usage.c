@@ -145,13 +145,12 @@ static Status take_rows(void *context, const UsageRow *rows, size_t count, Error
     return ST_OK;
 }
 
-// What was not given: the current period; without an end, up to that of the period of `from`.
+// What was not given: the current period's.
 static bool choose_span(UsageCall *u)
 {
     Period period = day_period(instant_day(u->now.clock));
     if (!u->has_from) u->from = day_start(period_first(period));
-    if (!u->has_to)
-        u->to = day_start(period_end(u->has_from ? day_period(instant_day(u->from)) : period));
+    if (!u->has_to) u->to = day_start(period_end(period));
     u->empty_span = u->from.us >= u->to.us;
     return !u->empty_span;
 }

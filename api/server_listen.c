@@ -66,8 +66,8 @@ Status listen_on(const char *host, int port, int *fd, int *bound, Error *error)
         *bound = bound_port(*fd);
         return ST_OK;
     }
-    return error_set(error, ST_BAD_INPUT, "cannot listen on %s port %d: %s", host, port,
-                     strerror(why));
+    Status status = why == EADDRINUSE || why == EACCES ? ST_FATAL : ST_BAD_INPUT;
+    return error_set(error, status, "cannot listen on %s port %d: %s", host, port, strerror(why));
 }
 
 Status read_pem(const char *path, Buf *out, Error *error)

@@ -113,6 +113,7 @@ bool bearer_parse(Str authorization, uint64_t *id, Sha256 *hash)
     Str token = {authorization.p + n, authorization.n - n};
     if (token.p[0] != ' ') return false;
     while (token.n > 0 && token.p[0] == ' ') token.p++, token.n--;
+    while (token.n > 0 && token.p[token.n - 1] == ' ') token.n--;
     return token_parse(token, id, hash);
 }
 

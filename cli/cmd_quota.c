@@ -41,8 +41,10 @@ Status cmd_quota_show(int argc, char **argv, Error *error)
     TRY(cli_db(&db, error));
     Ask ask = {.kind = ASK_QUOTA, .account = str(arguments[0])};
     CreditsView view;
-    TRY(decide(db, &(QuotaConfig){.clock_skew_us = -1}, &ask, error));
     TRY(credits_read(db, ask.account, NULL, arena, &view, error));
+    ask.has_credits = ask.credits_fresh = true;
+    ask.credits = view.credits;
+    TRY(decide(db, &(QuotaConfig){.clock_skew_us = -1}, &ask, error));
     quota_json(&ask, &view.credits, &out);
     buf_add_char(&out, '\n');
     return cli_write(buf_str(&out), error);

@@ -25,7 +25,7 @@ typedef struct Address {
 typedef struct ServeOptions {
     const char *listen, *metrics_listen, *tls_cert, *tls_key, *brokers;
     OptionList kafka;
-    bool insecure, log_requests, has_skew;
+    bool insecure, log_requests;
     int64_t threads, readers, deadline_ms;
     int64_t reservation_s, event_delay_s, skew_s;
     Address at, metrics_at;
@@ -72,10 +72,12 @@ static Status check_open(const ServeOptions *o, Error *error)
     return ST_BAD_INPUT;
 }
 
-static Status check_most(const char *name, int64_t value, int64_t most, Error *error)
+static Status check_range(const char *name, int64_t value, int64_t least, int64_t most,
+                          Error *error)
 {
-    if (value <= most) return ST_OK;
-    return error_set(error, ST_BAD_INPUT, "--%s: expected at most %lld", name, (long long)most);
+    if (value >= least && value <= most) return ST_OK;
+    return error_set(error, ST_BAD_INPUT, "--%s: %lld is not between %lld and %lld", name,
+                     (long long)value, (long long)least, (long long)most);
 }
 
 static Status check_options(ServeOptions *o, Error *error)
@@ -83,12 +85,12 @@ static Status check_options(ServeOptions *o, Error *error)
     TRY(address_parse("--listen", o->listen, &o->at, error));
     TRY(address_parse("--metrics-listen", o->metrics_listen, &o->metrics_at, error));
     TRY(check_open(o, error));
-    TRY(check_most("threads", o->threads, THREADS_MAX, error));
-    TRY(check_most("readers", o->readers, READERS_AT_MOST, error));
-    TRY(check_most("deadline-ms", o->deadline_ms, DEADLINE_MS_MAX, error));
-    TRY(check_most("reservation-seconds", o->reservation_s, SECONDS_MAX, error));
-    TRY(check_most("event-delay-seconds", o->event_delay_s, SECONDS_MAX, error));
-    return check_most("clock-skew-seconds", o->skew_s, SECONDS_MAX, error);
+    TRY(check_range("threads", o->threads, 1, THREADS_MAX, error));
+    TRY(check_range("readers", o->readers, 1, READERS_AT_MOST, error));
+    TRY(check_range("deadline-ms", o->deadline_ms, 1, DEADLINE_MS_MAX, error));
+    TRY(check_range("reservation-seconds", o->reservation_s, 1, SECONDS_MAX, error));
+    TRY(check_range("event-delay-seconds", o->event_delay_s, 1, SECONDS_MAX, error));
+    return check_range("clock-skew-seconds", o->skew_s, 0, SECONDS_MAX, error);
 }
 
 static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
@@ -114,15 +116,16 @@ static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
         {"readers", OPTION_INT, &o->readers, .argument = "N",
          .help = "database connections for all but quota (default 4)"},
         {"deadline-ms", OPTION_INT, &o->deadline_ms, .argument = "MS",
-         .help = "then an answer that waits for the database is 503 (default 5000)"},
+         .help = "then an answer that waits for the database is 503 (default 3000)"},
         {"reservation-seconds", OPTION_INT, &o->reservation_s, .argument = "S",
          .help = "how long a reservation lives for starting (default 60)",
          .environment = "TALLY_RESERVATION_SECONDS"},
         {"event-delay-seconds", OPTION_INT, &o->event_delay_s, .argument = "S",
          .help = "within which starts reach Kafka (default 60)",
          .environment = "TALLY_EVENT_DELAY_SECONDS"},
-        {"clock-skew-seconds", OPTION_INT, &o->skew_s, &o->has_skew, "S",
-         "between hosts' clocks, at most (default 5)", .environment = "TALLY_CLOCK_SKEW_SECONDS"},
+        {"clock-skew-seconds", OPTION_INT, &o->skew_s, .argument = "S",
+         .help = "between hosts' clocks, at most (default 5)",
+         .environment = "TALLY_CLOCK_SKEW_SECONDS"},
         {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...",
          .help = "Kafka, to publish notices", .environment = "TALLY_KAFKA_BROKERS"},
         {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
@@ -182,20 +185,19 @@ static void log_start(const ServeOptions *o, const Api *api)
 
 static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *error)
 {
-    const ApiConfig config = {
-        .host = o->at.host,
-        .port = o->at.port,
-        .metrics_host = o->metrics_at.host,
-        .metrics_port = o->metrics_at.port,
-        .tls_cert = o->tls_cert,
-        .tls_key = o->tls_key,
-        .threads = (int)o->threads,
-        .readers = (int)o->readers,
-        .deadline_ms = o->deadline_ms,
-        .log_requests = o->log_requests,
-        .quota = {.reservation_us = o->reservation_s * US_PER_SECOND,
-                  .event_delay_us = o->event_delay_s * US_PER_SECOND,
-                  .clock_skew_us = o->has_skew ? o->skew_s * US_PER_SECOND : -1}};
+    const ApiConfig config = {.host = o->at.host,
+                              .port = o->at.port,
+                              .metrics_host = o->metrics_at.host,
+                              .metrics_port = o->metrics_at.port,
+                              .tls_cert = o->tls_cert,
+                              .tls_key = o->tls_key,
+                              .threads = (int)o->threads,
+                              .readers = (int)o->readers,
+                              .deadline_ms = o->deadline_ms,
+                              .log_requests = o->log_requests,
+                              .quota = {.reservation_us = o->reservation_s * US_PER_SECOND,
+                                        .event_delay_us = o->event_delay_s * US_PER_SECOND,
+                                        .clock_skew_us = o->skew_s * US_PER_SECOND}};
     const KafkaConfig kafka = {
         .brokers = o->brokers, .options = o->kafka.text, .options_count = o->kafka.count};
     Api *api = NULL;
@@ -214,7 +216,14 @@ static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *e
 
 Status cmd_serve(int argc, char **argv, Error *error)
 {
-    ServeOptions o = {.listen = "127.0.0.1:8480", .metrics_listen = "127.0.0.1:8481"};
+    ServeOptions o = {.listen = "127.0.0.1:8480",
+                      .metrics_listen = "127.0.0.1:8481",
+                      .threads = 2,
+                      .readers = 4,
+                      .deadline_ms = 3000,
+                      .reservation_s = 60,
+                      .event_delay_s = 60,
+                      .skew_s = 5};
     sigset_t set;
     TRY(read_options(argc, argv, &o, error));
     signals_block(&set);

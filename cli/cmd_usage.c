@@ -34,8 +34,7 @@ static Status read_usage(Db *db, void *context, Error *error)
     TRY(now_read(db, q->has_as_of ? &q->as_of : NULL, &q->now, error));
     Period period = day_period(instant_day(q->now.clock));
     if (!q->has_from) q->from = day_start(period_first(period));
-    if (!q->has_to)
-        q->to = day_start(period_end(q->has_from ? day_period(instant_day(q->from)) : period));
+    if (!q->has_to) q->to = day_start(period_end(period));
     if (q->from.us >= q->to.us) return error_set(error, ST_BAD_INPUT, "--from must be before --to");
     return usage_rows(db, q->catalog, &q->now, q->account, q->from, q->to, (UsageWindow)q->window,
                       (UsageGroup)q->group, q->arena, &q->rows, &q->count, error);

@@ -43,7 +43,7 @@ Status db_failure(Db *db, const PGresult *result, const char *what, Error *error
     const char *code = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *text = result ? PQresultErrorMessage(result) : PQerrorMessage(db->connection);
     if (!text || !*text) text = PQerrorMessage(db->connection);
-    if (db->broken) text = "gave no answer in time";
+    if (db->late) text = "gave no answer in time";
     int n = (int)strcspn(text, "\n");
     Status status = db_lost(db) ? ST_RETRY : code ? classify(code) : ST_RETRY;
     error_set(error, status, "%s: PostgreSQL: %.*s", what, n, text);
@@ -62,7 +62,7 @@ static Status connect_now(Db *db, Error *error)
     PQfinish(db->connection);
     db->prepared_count = 0;
     db->in_transaction = false;
-    db->broken = false;
+    db->broken = db->late = false;
     db->connection = PQconnectdbParams(plain ? keys + 1 : keys, plain ? values + 1 : values, 1);
     if (!db->connection) return error_set(error, ST_FATAL, "out of memory");
     if (PQstatus(db->connection) != CONNECTION_OK) {
@@ -118,6 +118,14 @@ void db_close(Db *db)
 }
 
 bool db_lost(const Db *db) { return db->broken || PQstatus(db->connection) != CONNECTION_OK; }
+bool db_gone(Db *db)
+{
+    if (db_lost(db)) return true;
+    // An idle connection has nothing to say but that it ends, or that a setting has changed.
+    struct pollfd look = {.fd = PQsocket(db->connection), .events = POLLIN};
+    if (poll(&look, 1, 0) > 0 && !PQconsumeInput(db->connection)) db->broken = true;
+    return db_lost(db);
+}
 void db_deadline(Db *db, int64_t ms) { db->deadline_ms = ms; }
 Status db_reopen(Db *db, Error *error) { return connect_now(db, error); }
 
@@ -133,7 +141,7 @@ PGresult *db_result(Db *db)
                               .events = (short)(POLLIN | (flushed > 0 ? POLLOUT : 0))};
         int ready = left > 0 ? poll(&wait, 1, (int)left) : 0;
         if (ready == 0) {
-            db->broken = true;
+            db->broken = db->late = true;
             return NULL;
         }
         if (ready < 0 && errno == EINTR) continue;

@@ -33,6 +33,9 @@ static inline void db_close_pointer(Db **db) { db_close(*db); }
 // After ST_RETRY: whether the connection is gone; then db_reopen until it comes back.
 bool db_lost(const Db *db);
 Status db_reopen(Db *db, Error *error) MUST_USE;
+// The same after a look at the connection, which may have been closed while it was idle. Outside of
+// transactions only.
+bool db_gone(Db *db);
 // From now on no call waits longer than this for an answer: then the connection counts as lost
 // (ST_RETRY), and what was asked may or may not have been done. 0: as long as it takes. It holds
 // for db_query, db_run, db_pipeline and db_transaction, not for streams and COPY.

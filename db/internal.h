@@ -14,7 +14,8 @@ struct Db {
     const Statement *prepared[STATEMENTS_MAX];
     int prepared_count;
     bool in_transaction;
-    bool broken;         // an answer did not come in time: the connection is of no more use
+    bool broken;         // the connection is of no more use
+    bool late;           // because an answer did not come in time
     int64_t deadline_ms; // 0: none
 };
 

@@ -4,6 +4,7 @@
 #include "quota/quota_sql.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 const char *difference_name(Difference difference)
 {
@@ -52,17 +53,22 @@ static Status load_list(Db *db, List *list, Error *error)
     Copy copy;
     TRY(copy_begin(&copy, db, "orchestrator_list (account, vm, size)", error));
     Status status = ST_OK;
+    int64_t number = 0;
     for (bool got = true; status == ST_OK;) {
         Str line = {0};
         status = list->next(list->lines, &line, &got, error);
         if (status != ST_OK || !got) break;
+        number++;
+        if (line.n == 0) continue; // blank lines are passed over
         list->count++;
-        if (line.n > 0) status = read_line(line, list->count, &copy, error);
+        status = read_line(line, number, &copy, error);
     }
     Error ignored;
     Status ended = copy_end(&copy, status == ST_OK ? error : &ignored);
     if (status != ST_OK || ended != ST_CONFLICT) return status == ST_OK ? ended : status;
-    return error_set(error, ST_BAD_INPUT, "a VM is in the list twice: %s", error->hint);
+    char which[ERROR_HINT_MAX];
+    snprintf(which, sizeof which, "%s", error->hint);
+    return error_set(error, ST_BAD_INPUT, "a VM is in the list twice: %s", which);
 }
 
 // ---- the comparison ----

@@ -28,7 +28,7 @@ static const struct {
     {TOKEN, false},
     {"Bearer" TOKEN, false},
     {"Basic " TOKEN, false},
-    {"Bearer " TOKEN " ", false},
+    {"Bearer " TOKEN " ", true}, // space around a header's value is not part of it (RFC 9110)
     {"Bearer " TOKEN "0", false},
     {"Bearer tally_" ID "_", false},
     {"Bearer tally_" ID SECRET "_", false},

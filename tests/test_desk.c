@@ -70,6 +70,7 @@ Status db_reopen(Db *db, Error *error)
 }
 
 bool db_lost(const Db *db) { return db->lost; }
+bool db_gone(Db *db) { return db->lost; }
 void db_deadline(Db *db, int64_t ms)
 {
     (void)db;

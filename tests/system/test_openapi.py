@@ -195,7 +195,7 @@ def answers(world: World) -> None:
         expect_same([], missing, "operations without a good answer")
         # what only a broken service says, or one that has much to do
         rest = {"internal", "unavailable", "catching-up", "busy", "too-many-rows",
-                "method-not-allowed", "not-acceptable"}
+                "method-not-allowed"}
         expect_same(set(ask.description.problems) - rest, ask.problems - rest, "problems seen")
 
 

@@ -127,12 +127,28 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# port_or_free PORT: that port of this machine's where it is free, else one that is.
+port_or_free() {
+    python3 -c '
+import socket, sys
+for port in (int(sys.argv[1]), 0):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(s.getsockname()[1])
+        break' "$1"
+}
+
 # ---- Debian packages ----
 # shellcheck disable=SC2034 # the other parts use them
 {
     PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config python3 libpq-dev librdkafka-dev libcjson-dev libmicrohttpd-dev check)
     PACKAGES_CLANG=(clang libclang-rt-14-dev)
     PACKAGES_POSTGRES=(postgresql)
+    PACKAGES_CURL=(curl)
     PACKAGES_KAFKA=(openjdk-17-jre-headless maven python3)
     PACKAGES_FUZZ=(python3 python3-venv)
     PACKAGES_LINT=(clang-format clang-tidy shellcheck python3)
