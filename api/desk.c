@@ -14,9 +14,8 @@
 //                ↑        ↓ needs credits
 //                └──── credits
 //
-// A ticket is answered by whoever takes it from `ages`. One that is late while it is taken is
-// answered by the reaper, and freed by the thread that has it, which works on its own copy of the
-// ask's texts: the call they came from may be gone by then.
+// Whoever takes a ticket from `ages` answers it. One that is late while it is taken is answered by
+// the reaper, and freed by the thread that has it, which has its own copy of the ask's texts.
 //
 // Where the database is away, or unwilling, tickets go back to the head of the queue, in order, and
 // are asked again (`again`: it may be unknown whether they were done) until they are late.
@@ -35,6 +34,7 @@
 enum {
     LANES = 2,
     DEADLINE_MS = 3000,
+    BLOCKED_MS = 500,    // so long an account that somebody holds is passed over
     AWAY_MS = 1000,      // so long the database is waited for by those who come
     REAP_MS = 100,       // the reaper looks at least so often
     REAP_MAX = 64,       // and answers so many at once
@@ -61,7 +61,9 @@ struct Lane {
     Quota *quota;
     pthread_cond_t queued;
     List queue;
-    size_t alone; // so many are decided one by one: one of them spoiled a batch
+    size_t alone;     // so many are decided one by one: one of them spoiled a batch
+    char blocked[65]; // an account that somebody else holds, until then
+    int64_t blocked_until_ms;
     // The deciding thread's.
     Ticket *taken[QUOTA_ASKS_MAX];
     Ask asks[QUOTA_ASKS_MAX];
@@ -81,6 +83,8 @@ struct Desk {
     bool reaping;
     DeskMetrics metrics;
 };
+
+static const char LOCK_NOT_AVAILABLE[] = "55P03"; // PostgreSQL's, where lock_timeout is over
 
 static void lock(Desk *desk) { ASSERT(pthread_mutex_lock(&desk->lock) == 0); }
 static void unlock(Desk *desk) { ASSERT(pthread_mutex_unlock(&desk->lock) == 0); }
@@ -168,13 +172,6 @@ static void until(int64_t ms, struct timespec *out)
     out->tv_nsec = ns % 1000000000;
 }
 
-static int64_t monotonic_us(void)
-{
-    struct timespec now;
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
-}
-
 // Says so once, then waits a little longer each time.
 static void worker_failed(Worker *worker, const Error *error)
 {
@@ -188,7 +185,6 @@ static void worker_failed(Worker *worker, const Error *error)
     int64_t pause = (int64_t)PAUSE_LEAST_MS << shift;
     Desk *desk = worker->desk;
     if (pause > PAUSE_MOST_MS) pause = PAUSE_MOST_MS;
-    // Who asks just when it comes back is not late before that is seen.
     if (pause > desk->deadline_ms / 4) pause = desk->deadline_ms / 4;
     struct timespec end;
     until(pause, &end);
@@ -236,9 +232,9 @@ static bool worker_ready(Worker *worker)
 static bool stopping(Desk *desk)
 {
     lock(desk);
-    bool result = desk->stopping;
+    bool is = desk->stopping;
     unlock(desk);
-    return result;
+    return is;
 }
 
 // ---- deciding ----
@@ -250,30 +246,55 @@ static void hand_credits(Desk *desk, Ask *ask, int64_t now_ms, Instant wall)
     if (credits) ask->credits = *credits;
 }
 
-// Waits for asks, and takes the oldest ones. 0: the desk stops.
+// The oldest ticket that may be decided now, from `ticket` on: whose account is not held by
+// somebody else.
+static Ticket *free_from(const Lane *lane, Ticket *ticket, int64_t now_ms)
+{
+    bool blocks = now_ms < lane->blocked_until_ms;
+    while (ticket && blocks && str_is(ticket->ask.account, lane->blocked))
+        ticket = ticket->link[BY_PLACE].after;
+    return ticket;
+}
+
+// Until there is one, or the desk stops; under the lock.
+static void wait_for_tickets(Desk *desk, Lane *lane)
+{
+    while (!desk->stopping && !free_from(lane, lane->queue.first, clock_monotonic_ms())) {
+        if (!lane->queue.first) {
+            ASSERT(pthread_cond_wait(&lane->queued, &desk->lock) == 0);
+            continue;
+        }
+        struct timespec end;
+        int64_t left = lane->blocked_until_ms - clock_monotonic_ms();
+        until(left > 0 ? left : 0, &end);
+        int woken = pthread_cond_timedwait(&lane->queued, &desk->lock, &end);
+        (void)woken; // it looks again
+    }
+}
+
 static size_t take(Lane *lane)
 {
     Desk *desk = lane->worker.desk;
     lock(desk);
     gauge_set(desk->metrics.waiting, desk->ages.count);
-    while (!lane->queue.first && !desk->stopping)
-        ASSERT(pthread_cond_wait(&lane->queued, &desk->lock) == 0);
+    wait_for_tickets(desk, lane);
     size_t n = 0, most = lane->alone ? 1 : QUOTA_ASKS_MAX;
     if (lane->alone) lane->alone--;
     int64_t now_ms = clock_monotonic_ms();
     Instant wall = clock_now();
-    while (n < most && lane->queue.first && !desk->stopping) {
-        Ticket *ticket = lane->queue.first;
+    Ticket *ticket = desk->stopping ? NULL : free_from(lane, lane->queue.first, now_ms);
+    while (ticket && n < most) {
+        Ticket *next = free_from(lane, ticket->link[BY_PLACE].after, now_ms);
         ticket_take(ticket);
         hand_credits(desk, &ticket->ask, now_ms, wall);
         lane->taken[n] = ticket;
         lane->asks[n++] = ticket->ask;
+        ticket = next;
     }
     unlock(desk);
     return n;
 }
 
-// Whether it cannot be answered without credits that are reckoned now.
 static bool needs_credits(const Ask *ask)
 {
     if (ask->result == ASKED_NEEDS_CREDITS) return true;
@@ -314,6 +335,23 @@ static void put_back(Lane *lane, size_t n, bool again)
     unlock(desk);
 }
 
+// Somebody holds one of the accounts for longer than that takes. Nothing was done. Which account it
+// is shows when each ask is decided by itself; it is passed over for a moment, and the others go
+// on.
+static void held(Lane *lane, size_t n)
+{
+    if (n > 1) {
+        lane->alone = n;
+    } else {
+        Str account = lane->asks[0].account;
+        int length = snprintf(lane->blocked, sizeof lane->blocked, "%.*s", (int)account.n,
+                              account.p);
+        ASSERT(length > 0 && length < (int)sizeof lane->blocked);
+        lane->blocked_until_ms = clock_monotonic_ms() + BLOCKED_MS;
+    }
+    put_back(lane, n, false);
+}
+
 // Not decided, for a reason that does not pass.
 static void undecided(Lane *lane, size_t n, Status status, const Error *error)
 {
@@ -340,20 +378,24 @@ static void *decide_all(void *context)
         size_t n = take(lane);
         if (n == 0) break;
         Error error = {0};
-        int64_t begun_us = monotonic_us();
+        int64_t begun_us = clock_monotonic_us();
         Status status = quota_decide(lane->quota, worker->db, lane->asks, n, &error);
+        if (status == ST_RETRY && strcmp(error.code, LOCK_NOT_AVAILABLE) == 0) {
+            held(lane, n);
+            continue;
+        }
         if (status == ST_RETRY) {
             put_back(lane, n, true);
             worker_failed(worker, &error);
             continue;
         }
-        worker_fine(worker);
         if (status != ST_OK) {
             undecided(lane, n, status, &error);
             continue;
         }
+        worker_fine(worker);
         histogram_observe(desk->metrics.batch_asks, (int64_t)n);
-        histogram_observe(desk->metrics.commit_us, monotonic_us() - begun_us);
+        histogram_observe(desk->metrics.commit_us, clock_monotonic_us() - begun_us);
         decided(lane, n);
     }
     return NULL;
@@ -441,8 +483,7 @@ static void *reckon_all(void *context)
 }
 
 // ---- the reaper ----
-// Takes up to REAP_MAX tickets whose time is over (all of them, with `all`), oldest first; under
-// the lock. What is counted and answered needs no ticket any more.
+// Takes up to REAP_MAX tickets whose time is over (or all), oldest first; under the lock.
 static int reap(Desk *desk, bool all, Call *calls[static REAP_MAX])
 {
     int n = 0;

@@ -3,8 +3,8 @@
 // issued before it. What exactly is hashed is described byte by byte in docs/invoices.md.
 #pragma once
 
-#include "billing/invoice.h"
 #include "base/sha256.h"
+#include "billing/invoice.h"
 
 // What else an invoice keeps, and its hash covers.
 typedef struct Kept {

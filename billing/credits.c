@@ -105,9 +105,7 @@ static void reckon(const Account *account, const Catalog *catalog, Day today, in
                                                  catalog_on(catalog, today)->credit_price,
                                                  terms.credit_discount_bps);
     credits->per_hour = per_hour;
-    bool known = out->now.horizon.us > INSTANT_MIN.us;
-    credits->runs_out = credits_run_out(credits->remaining_e4, per_hour,
-                                        known ? out->now.horizon : out->now.clock,
+    credits->runs_out = credits_run_out(credits->remaining_e4, per_hour, out->now.horizon,
                                         &credits->run_out_at);
     out->has_spend_limit = credits->spend_rising = account->has_spend_limit;
     out->spend_limit = account->spend_limit;
@@ -201,6 +199,9 @@ static Status read_all(Db *db, void *context, Error *error)
     CreditsView *out = ask->out;
     *out = (CreditsView){0};
     TRY(now_read(db, ask->as_of, &out->now, error));
+    // While a partition has no progress the horizon is unknown; for all that is known, what runs
+    // has run until now. To take nothing for used would let those start whose credits are used up.
+    if (out->now.horizon.us <= INSTANT_MIN.us) out->now.horizon = out->now.clock;
     Day today = instant_day(out->now.clock);
     out->period = day_period(today);
     OWNED_CATALOG Catalog *catalog = NULL;

@@ -108,6 +108,9 @@ WatchVerdict watch_judge(const WatchFacts *f)
     if (f->per_hour > 0) sooner(&v, day_start(day_add(instant_day(f->clock), 1)));
     if (f->has_spend_limit) sooner(&v, day_start(period_end(f->period)));
     if (f->expires) sooner(&v, f->expires_at);
+    // What has just started burns from the horizon on, which is a little behind; and without any
+    // event more nothing else would tell.
+    if (f->running && f->per_hour == 0) sooner(&v, instant_add_us(f->clock, US_PER_MINUTE / 2));
     // While collectors are behind, usage may come that is older than the clock, without any event.
     if (f->per_hour > 0 && f->clock.us - f->horizon.us > US_PER_MINUTE)
         sooner(&v, instant_add_us(f->clock, US_PER_MINUTE / 2));
@@ -118,6 +121,7 @@ WatchVerdict watch_judge(const WatchFacts *f)
 typedef struct Seen {
     Str account;
     int64_t version, account_revision, catalog_revision;
+    bool running;
     WatchVerdict verdict;
 } Seen;
 
@@ -260,6 +264,7 @@ static Status look_at(Watch *watch, Db *db, Page *page, Seen *seen, const Accoun
     CreditsView view;
     TRY(credits_read(db, seen->account, NULL, page->arena, &view, error));
     WatchFacts facts = facts_of(&view, account, watch->catalog);
+    facts.running = seen->running;
     seen->verdict = watch_judge(&facts);
     tell_credits(page, seen->account, &facts, &view.credits, &seen->verdict);
     tell_spending(page, seen->account, &facts, &seen->verdict);
@@ -333,7 +338,8 @@ static Status read_page(Watch *watch, Db *db, Page *page, Error *error)
         page->seen[i] = (Seen){.account = arena_copy(page->arena, rows_str(rows, (int)i, 0)),
                                .version = rows_int(rows, (int)i, 1),
                                .account_revision = rows_int(rows, (int)i, 2),
-                               .catalog_revision = rows_int(rows, (int)i, 3)};
+                               .catalog_revision = rows_int(rows, (int)i, 3),
+                               .running = rows_bool(rows, (int)i, 4)};
     return ST_OK;
 }
 

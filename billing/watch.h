@@ -29,6 +29,7 @@ typedef struct WatchFacts {
     Period period;
     int64_t used_e4, remaining_e4; // credits, times 10^4, of pool and grants; used in this period
     int64_t per_hour;              // credits per hour that what runs now burns
+    bool running;                  // a run is open, perhaps since after the horizon
     bool overage_deny;
     bool has_spend_limit;
     Cents spent, spend_limit;

@@ -43,5 +43,6 @@ Status cmd_tokens_create(int argc, char **argv, Error *error);
 Status cmd_tokens_list(int argc, char **argv, Error *error);
 Status cmd_tokens_revoke(int argc, char **argv, Error *error);
 Status cmd_quota_show(int argc, char **argv, Error *error);
+Status cmd_quota_recount(int argc, char **argv, Error *error);
 Status cmd_quota_release(int argc, char **argv, Error *error);
 Status cmd_reconcile(int argc, char **argv, Error *error);

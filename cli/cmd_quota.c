@@ -91,6 +91,27 @@ Status cmd_quota_release(int argc, char **argv, Error *error)
     return ST_OK;
 }
 
+// ---- recount ----
+Status cmd_quota_recount(int argc, char **argv, Error *error)
+{
+    static const Usage usage = {
+        "tally quota recount", "",
+        "Counts all accounts' slots anew, from the VMs and reservations there "
+        "are. Safe while others meter and reserve.",
+        0, 0};
+    const Option options[] = {{0}};
+    char **arguments;
+    int count;
+    int64_t mended = 0;
+    OWNED_DB Db *db = NULL;
+    TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
+    TRY(cli_db(&db, error));
+    TRY(quota_recount(db, &mended, error));
+    fprintf(stderr, "%" PRId64 " account%s miscounted%s\n", mended, mended == 1 ? " was" : "s were",
+            mended ? ", and mended" : "");
+    return ST_OK;
+}
+
 // ---- reconcile ----
 typedef struct Lines {
     FILE *file;

@@ -25,6 +25,7 @@ static const Command COMMANDS[] = {
     {"dead-letters", "discard", cmd_dead_letters_discard, "gives up what cannot be metered"},
     {NULL, "serve", cmd_serve, "serves quota, usage and invoices over HTTP"},
     {"quota", "show", cmd_quota_show, "prints an account's slots and who holds them"},
+    {"quota", "recount", cmd_quota_recount, "counts all slots anew"},
     {"quota", "release", cmd_quota_release, "gives a VM's slot back by hand, on record"},
     {NULL, "reconcile", cmd_reconcile, "compares what runs with the orchestrator's own list"},
     {"tokens", "create", cmd_tokens_create, "makes a token for the HTTP service"},

@@ -38,6 +38,16 @@ static Status classify(const char *code)
     return ST_FATAL;
 }
 
+// A statement that was prepared before the schema changed, or on another connection behind a pool:
+// a new connection prepares it anew.
+static bool is_stale(const PGresult *result, const char *code)
+{
+    const char *where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    if (!code) return false;
+    return strcmp(code, "26000") == 0 ||
+           (strcmp(code, "0A000") == 0 && where && strcmp(where, "RevalidateCachedQuery") == 0);
+}
+
 Status db_failure(Db *db, const PGresult *result, const char *what, Error *error)
 {
     const char *code = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -45,6 +55,7 @@ Status db_failure(Db *db, const PGresult *result, const char *what, Error *error
     if (!text || !*text) text = PQerrorMessage(db->connection);
     if (db->late) text = "gave no answer in time";
     int n = (int)strcspn(text, "\n");
+    if (result && is_stale(result, code)) db->broken = true;
     Status status = db_lost(db) ? ST_RETRY : code ? classify(code) : ST_RETRY;
     error_set(error, status, "%s: PostgreSQL: %.*s", what, n, text);
     if (error && code) snprintf(error->code, sizeof error->code, "%s", code);
@@ -56,14 +67,22 @@ Status db_failure(Db *db, const PGresult *result, const char *what, Error *error
 // ---- connection ----
 static Status connect_now(Db *db, Error *error)
 {
-    const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
-    const char *const values[] = {db->url ? db->url : "", db->application, "10", NULL};
-    bool plain = !db->url || !*db->url;
+    // What the URL says wins over what stands before it. A server that vanished without a word is
+    // noticed within a minute.
+    const char *const keys[] = {"keepalives_idle",
+                                "keepalives_interval",
+                                "tcp_user_timeout",
+                                "connect_timeout",
+                                "fallback_application_name",
+                                "dbname",
+                                NULL};
+    const char *const values[] = {
+        "20", "10", "30000", "10", db->application, db->url && *db->url ? db->url : NULL, NULL};
     PQfinish(db->connection);
     db->prepared_count = 0;
     db->in_transaction = false;
     db->broken = db->late = false;
-    db->connection = PQconnectdbParams(plain ? keys + 1 : keys, plain ? values + 1 : values, 1);
+    db->connection = PQconnectdbParams(keys, values, 1);
     if (!db->connection) return error_set(error, ST_FATAL, "out of memory");
     if (PQstatus(db->connection) != CONNECTION_OK) {
         const char *text = PQerrorMessage(db->connection);
@@ -409,7 +428,7 @@ static Status run_once(Db *db, const char *begin, DbWork work, void *context, Er
     if (!db_lost(db)) {
         Error ignored; // the first error says more
         Status rolled_back = db_script(db, "ROLLBACK", &ignored);
-        if (rolled_back != ST_OK && !db_lost(db)) PQreset(db->connection), db->prepared_count = 0;
+        if (rolled_back != ST_OK) db->broken = true;
     }
     return status;
 }

@@ -127,7 +127,7 @@ typedef struct KafkaWatermark {
     int32_t partition;
     int64_t low;   // offset of the oldest record that is there
     int64_t high;  // offset after the newest, of unfinished transactions too
-    int64_t noted; // what the group noted; -1: nothing, or not asked for
+    int64_t noted; // what the group noted; -1: nothing, not known, or not asked for
 } KafkaWatermark;
 
 typedef struct KafkaWatermarks {

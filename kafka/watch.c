@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 
+enum { NOTED_TIMEOUT_MS = 1000 };
+
 typedef enum Phase { IDLE, ASKED, ANSWERED } Phase;
 
 struct KafkaWatch {
@@ -79,10 +81,14 @@ static Status offsets_of(const KafkaWatch *watch, rd_kafka_topic_partition_list_
     return ST_OK;
 }
 
-static Status noted_of(const KafkaWatch *watch, rd_kafka_topic_partition_list_t *list, Error *error)
+// What the group noted is a hint: a coordinator that does not answer costs no watermarks.
+static void noted_of(const KafkaWatch *watch, rd_kafka_topic_partition_list_t *list,
+                     KafkaWatermarks *out)
 {
-    rd_kafka_resp_err_t err = rd_kafka_committed(watch->rk, list, left_ms(watch));
-    return err ? kafka_error(error, err, false, "asking for the group's offsets") : ST_OK;
+    int wait_ms = left_ms(watch) < NOTED_TIMEOUT_MS ? left_ms(watch) : NOTED_TIMEOUT_MS;
+    if (rd_kafka_committed(watch->rk, list, wait_ms) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+    for (int i = 0; i < list->cnt; i++)
+        if (list->elems[i].offset >= 0) out->marks[i].noted = list->elems[i].offset;
 }
 
 static Status fill(const KafkaWatch *watch, rd_kafka_topic_partition_list_t *list,
@@ -102,11 +108,7 @@ static Status fill(const KafkaWatch *watch, rd_kafka_topic_partition_list_t *lis
     }
     TRY(offsets_of(watch, list, RD_KAFKA_OFFSET_END, error));
     for (int i = 0; i < list->cnt; i++) out->marks[i].high = list->elems[i].offset;
-    if (watch->noted) {
-        TRY(noted_of(watch, list, error));
-        for (int i = 0; i < list->cnt; i++)
-            if (list->elems[i].offset >= 0) out->marks[i].noted = list->elems[i].offset;
-    }
+    if (watch->noted) noted_of(watch, list, out);
     out->count = list->cnt;
     return ST_OK;
 }

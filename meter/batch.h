@@ -172,6 +172,7 @@ void vm_cache_drop(VmCache *cache, Str account, Str vm);
 typedef struct Known Known;
 Known *known_new(void);
 void known_free(Known *known);
+void known_clear(Known *known);
 bool known_has(const Known *known, Str account);
 // Makes room for `more`: where they would not fit, all are forgotten. Call before known_has decides
 // whom to ask for.

@@ -43,11 +43,10 @@ typedef struct Collector {
     int64_t batch_began_ms, watch_asked_ms, retried_ms, swept_ms;
     Instant asked_at; // of the question under way
     bool has_start;
-    Instant start;      // --until-caught-up: what stood there then must be metered
-    bool checked_noted; // what the group noted was looked at, once
-    bool troubled;      // the last notice was of trouble
-    Buf topics;         // as an array
-    Header *header;     // of the record at hand
+    Instant start;  // --until-caught-up: what stood there then must be metered
+    bool troubled;  // the last notice was of trouble
+    Buf topics;     // as an array
+    Header *header; // of the record at hand
     int header_room;
 } Collector;
 
@@ -149,19 +148,14 @@ static Status take_up(Collector *c, KafkaPartition *partition, const KafkaWaterm
 }
 
 // What Kafka's group has noted was committed here first. Where it knows more than we do, this
-// database was restored, or another one than before: what had been reserved is not known here.
-// Only a hint to quota, so what the broker does not tell is passed over.
-static Status check_noted(Collector *c, Error *error)
+// database was restored, or another one than before: what had been reserved is not known here. The
+// marks were asked for before our positions were read.
+static Status check_noted(Collector *c, const KafkaWatermarks *marks, int count, Error *error)
 {
-    OWNED_KAFKA_WATCH KafkaWatch *watch = NULL;
-    OWNED_KAFKA_WATERMARKS KafkaWatermarks marks = {0};
-    Error ignored;
-    if (kafka_watch_new(&c->config->kafka, true, &watch, &ignored) != ST_OK) return ST_OK;
-    if (kafka_watch_now(watch, &marks, &ignored) != ST_OK) return ST_OK;
-    for (int p = 0; p < c->places; p++) {
+    for (int p = 0; p < count; p++) {
         KafkaPartition partition = {.topic_index = c->reading[p].topic_index,
                                     .partition = c->place[p].partition};
-        const KafkaWatermark *mark = find_mark(&marks, &partition);
+        const KafkaWatermark *mark = find_mark(marks, &partition);
         if (!mark || mark->noted <= c->place[p].next_offset) continue;
         notice(c,
                "Kafka's group is ahead of this database: it was restored; nothing new is reserved "
@@ -183,11 +177,10 @@ static Status assigned(void *context, KafkaPartition *partitions, int count, Err
         TRY(finish_question(c, error));
         TRY(kafka_watch_now(c->watch, &marks, error));
         for (int p = 0; p < count; p++) TRY(take_up(c, &partitions[p], &marks, p, arena, error));
+        TRY(check_noted(c, &marks, count, error));
     }
     c->places = count;
     meter_places(c->meter, c->place, count);
-    if (count > 0 && !c->checked_noted) TRY(check_noted(c, error));
-    c->checked_noted = true;
     return ST_OK;
 }
 
@@ -521,7 +514,7 @@ Status collector_run(Meter *meter, const CollectorConfig *config, Error *error)
     for (int i = 0; i < config->kafka.topics_count; i++)
         array_add(&c->topics, str(config->kafka.topics[i]));
     array_end(&c->topics);
-    Status status = kafka_watch_new(&config->kafka, false, &c->watch, error);
+    Status status = kafka_watch_new(&config->kafka, true, &c->watch, error);
     while (status == ST_OK) {
         status = run_member(c, error);
         if (status != ST_REFUSED) break;

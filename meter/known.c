@@ -39,12 +39,16 @@ bool known_has(const Known *known, Str account)
     return known->slot[find(known, account)].p != NULL;
 }
 
-void known_reserve(Known *known, size_t more)
+void known_clear(Known *known)
 {
-    if (known->count + more <= KNOWN_ACCOUNTS_MAX) return;
     memset(known->slot, 0, KNOWN_SLOTS * sizeof *known->slot);
     arena_reset(known->arena);
     known->count = 0;
+}
+
+void known_reserve(Known *known, size_t more)
+{
+    if (known->count + more > KNOWN_ACCOUNTS_MAX) known_clear(known);
 }
 
 void known_add(Known *known, Str account)

@@ -277,7 +277,16 @@ static Status drop_written(Meter *meter, Error *error)
                  (Str[]){buf_str(&topics), buf_str(&partitions)}, &rows, error));
     for (int row = 0; row < rows_count(rows); row++) {
         Place *place = &meter->place[rows_int(rows, row, 0) - 1];
-        if (rows_int(rows, row, 1) == place->epoch) place->next_offset = rows_int(rows, row, 2);
+        if (rows_int(rows, row, 1) != place->epoch) continue;
+        int64_t next = rows_int(rows, row, 2);
+        if (next < place->next_offset)
+            return error_set(error, ST_REFUSED,
+                             "topic %s, partition %d: the database knows less than was committed "
+                             "(%lld, not %lld): it was restored, or its successor lags; reading "
+                             "begins again where it stands",
+                             place->topic, (int)place->partition, (long long)next,
+                             (long long)place->next_offset);
+        place->next_offset = next;
     }
     size_t kept = 0;
     Batch *batch = meter->writing;
@@ -294,11 +303,17 @@ static Status drop_written(Meter *meter, Error *error)
 Status meter_recover(Meter *meter, Error *error)
 {
     writer_wait(meter);
-    if (db_lost(meter->db)) {
+    bool reopened = db_lost(meter->db);
+    if (reopened) {
         TRY(db_reopen(meter->db, error));
         TRY(db_script(meter->db, METER_SESSION, error));
+        // It may be another database than before, with the same versions of other things.
+        vm_cache_clear(meter->cache);
+        known_clear(meter->known);
+        catalog_free(meter->catalog);
+        meter->catalog = NULL;
     }
-    if (meter->unknown && meter->places > 0) TRY(drop_written(meter, error));
+    if (meter->places > 0 && (meter->unknown || reopened)) TRY(drop_written(meter, error));
     meter->unknown = false;
     return ST_OK;
 }

@@ -53,6 +53,7 @@ static void answer_account(const Turn *turn, const AccountState *account, Ask *a
     ask->max_session_minutes = terms->max_session_minutes;
     ask->running = account->running;
     ask->reserved = account->reserved;
+    ask->catching_up = turn->gated;
     ask->version = version_of(turn, account);
     ask->clock = turn->clock;
     ask->horizon = turn->horizon;

@@ -285,17 +285,17 @@ static Status save(Work *w, Error *error)
 {
     Turn *turn = &w->turn;
     Columns counts;
+    Status status = ST_OK;
     columns_begin(&counts, COUNTS_COLUMNS);
     for (size_t i = 0; i < turn->accounts; i++) {
         AccountState *a = &turn->account[i];
         a->version++;
-        counts_add(a, &counts);
+        if (status == ST_OK) status = counts_add(a, &counts, error);
     }
     Columns *all[] = {&w->end, &w->count, &w->clear, &w->doubt, &counts};
     const Statement *statement[] = {&SQL_QUOTA_RESERVATION_END, &SQL_QUOTA_UNCOUNTED_END,
                                     &SQL_QUOTA_DOUBT_END, &SQL_QUOTA_DOUBT_SAVE,
                                     &SQL_QUOTA_COUNTS_SAVE};
-    Status status = ST_OK;
     for (int i = 0; i < 5; i++) {
         columns_end(all[i]);
         if (status == ST_OK && all[i]->rows > 0)

@@ -115,6 +115,6 @@ void turn_decide(Turn *turn, Ask *ask);
 // Takes rows of lock.sql into the turn's accounts.
 void counts_take(Turn *turn, const Rows *rows);
 // A row of counts_save.sql.
-void counts_add(const AccountState *account, Columns *counts);
+Status counts_add(const AccountState *account, Columns *counts, Error *error) MUST_USE;
 // tally.quota.exceeded for an account, into the caller's transaction.
 Status exceeded_notice(Db *db, Str account, int64_t limit, int64_t in_use, Error *error) MUST_USE;

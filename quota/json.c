@@ -79,10 +79,11 @@ void quota_json(const Ask *ask, const Credits *credits, Buf *out)
     jw_int(&w, "running", ask->running);
     jw_int(&w, "reserved", ask->reserved);
     slots_json(&w, ask);
-    jw_bool(&w, "can_start", ask->reasons == 0);
+    jw_bool(&w, "can_start", ask->reasons == 0 && !ask->catching_up);
     jw_begin_array(&w, "reasons");
     for (unsigned bit = 0; bit < DENIALS; bit++)
         if (ask->reasons & (1U << bit)) jw_text(&w, NULL, denial_name((Denial)(1U << bit)));
+    if (ask->catching_up) jw_text(&w, NULL, "catching-up");
     jw_end_array(&w);
     if (credits) credits_object(&w, credits);
     else jw_null(&w, "credits");

@@ -14,6 +14,7 @@
 
 enum { LOST_PAGE = 500, LAPSED_MAX = 1000 };
 #define LOOK_AGAIN_US (60 * US_PER_SECOND)
+#define LOOK_LEAST_US US_PER_SECOND
 
 // ---- reservations and vouches ----
 static void add_pair(Columns *columns, Str account, Str vm)
@@ -172,6 +173,8 @@ static Status look_next(Turn *turn, const bool *due, int64_t least_us, Error *er
         AccountState *account = turn_account(turn, rows_str(rows, row, 0));
         Instant next = instant_add_us(rows_instant(rows, row, 1), least_us);
         account->looks = true;
+        // Where the catalogue knows several timeouts, the least one may have passed already.
+        next = instant_max(next, instant_add_us(turn->horizon, LOOK_LEAST_US));
         account->look_at = instant_min(next, instant_add_us(turn->horizon, LOOK_AGAIN_US));
     }
     return ST_OK;

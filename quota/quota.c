@@ -125,6 +125,41 @@ Status quota_sweep(Quota *quota, Db *db, int64_t *lapsed, Error *error)
     return ST_OK;
 }
 
+// ---- counting anew ----
+typedef struct Recount {
+    Arena *arena;
+    Str after;
+    int n;
+    int64_t mended;
+} Recount;
+
+static Status recount(Db *db, void *context, Error *error)
+{
+    Recount *r = context;
+    OWNED_ROWS Rows *rows = NULL;
+    OWNED_BUF Buf accounts = {0};
+    int64_t mended = 0;
+    Str params[] = {r->after, param_int(r->arena, SWEEP_ACCOUNTS)};
+    TRY(db_query(db, &SQL_QUOTA_RECOUNT_PAGE, 2, params, &rows, error));
+    array_begin(&accounts);
+    for (int row = 0; row < rows_count(rows); row++) array_add(&accounts, rows_str(rows, row, 0));
+    array_end(&accounts);
+    TRY(db_run(db, &SQL_QUOTA_RECOUNT, 1, (Str[]){buf_str(&accounts)}, &mended, error));
+    r->n = rows_count(rows);
+    if (r->n > 0) r->after = arena_copy(r->arena, rows_str(rows, r->n - 1, 0));
+    r->mended += mended;
+    return ST_OK;
+}
+
+Status quota_recount(Db *db, int64_t *mended, Error *error)
+{
+    OWNED_ARENA Arena *arena = arena_new();
+    Recount r = {.arena = arena, .after = STR(""), .n = SWEEP_ACCOUNTS};
+    while (r.n == SWEEP_ACCOUNTS) TRY(db_transaction(db, recount, &r, error));
+    *mended = r.mended;
+    return ST_OK;
+}
+
 // ---- which database this is ----
 Status quota_attend(Db *db, Error *error)
 {
@@ -132,7 +167,9 @@ Status quota_attend(Db *db, Error *error)
     // must not matter later.
     TRY(db_script(db,
                   "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-                  "SET plan_cache_mode = force_generic_plan",
+                  "SET plan_cache_mode = force_generic_plan;"
+                  // An account that somebody holds must not keep the others waiting.
+                  "SET lock_timeout = '250ms'",
                   error));
     return db_run(db, &SQL_QUOTA_ATTEND, 0, NULL, NULL, error);
 }

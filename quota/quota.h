@@ -76,6 +76,7 @@ typedef struct Ask {
     bool suspended, overage_deny, has_spend_limit;
     char plan[PLAN_NAME_MAX + 1];       // "": none is in force
     int64_t limit, max_session_minutes; // below 0: none
+    bool catching_up;                   // nothing is granted for now: ASKED_CATCHING_UP
     int64_t running, reserved;
     // Another one whenever the account's usage (otherwise than by time), the account or the
     // catalogue has changed: quota.version and both revisions, added up.
@@ -95,6 +96,10 @@ Status quota_decide(Quota *quota, Db *db, Ask *asks, size_t n, Error *error) MUS
 // Lets lapse what progress has passed, for all accounts: what nobody asks about shall not stay.
 // Marks runs that are lost, and writes tally.run.lost for them. *lapsed counts both.
 Status quota_sweep(Quota *quota, Db *db, int64_t *lapsed, Error *error) MUST_USE;
+
+// Counts all accounts' slots anew, from the VMs and reservations that there are; safe while others
+// reserve and meter. *mended counts those that were miscounted, which never happens but by hand.
+Status quota_recount(Db *db, int64_t *mended, Error *error) MUST_USE;
 
 // Notes whether this is still the database that it was, or a restored one (another system
 // identifier, timeline or database); then no reservation is granted until progress has caught up.

@@ -102,9 +102,14 @@ static Status tell_exceeded(Turn *turn, AccountState *a, Error *error)
     return ST_OK;
 }
 
-void counts_add(const AccountState *a, Columns *c)
+Status counts_add(const AccountState *a, Columns *c, Error *error)
 {
-    ASSERT(a->running >= 0 && a->reserved >= 0);
+    if (a->running < 0 || a->reserved < 0) {
+        error_set(error, ST_FATAL, "account %s: the table quota has lost count of its slots",
+                  a->account.p);
+        error_hint(error, "tally quota recount counts them anew");
+        return ST_FATAL;
+    }
     array_add(&c->array[0], a->account);
     array_add_int(&c->array[1], a->running);
     array_add_int(&c->array[2], a->reserved);
@@ -113,6 +118,7 @@ void counts_add(const AccountState *a, Columns *c)
     array_add(&c->array[5], param_bool(a->exceeded));
     columns_add_instant(c, 6, a->lapses ? &a->lapse_at : NULL);
     c->rows++;
+    return ST_OK;
 }
 
 static void add_call(DbCall *calls, int *count, const Statement *statement, Columns *columns)
@@ -148,7 +154,7 @@ static Status write_all(Turn *turn, Writes *w, Error *error)
         AccountState *a = &turn->account[i];
         if (!a->exists || !a->changed) continue;
         TRY(tell_exceeded(turn, a, error));
-        counts_add(a, &w->counts);
+        TRY(counts_add(a, &w->counts, error));
     }
     DbCall calls[DB_PIPELINE_MAX];
     int n = 0;

@@ -34,14 +34,19 @@ static Db *open_db(void)
     return opened;
 }
 
+// Statements are known by their place: each text has one of its own, prepared once.
 static int64_t number(const char *sql)
 {
-    static Statement statement = {"test/number",
-                                  NULL}; // its text changes: on connections of its own
-    OWNED_DB Db *own = open_db();
+    enum { TEXTS_MAX = 32 };
+    static Statement texts[TEXTS_MAX];
+    static char names[TEXTS_MAX][16];
+    int i = 0;
+    while (i < TEXTS_MAX && texts[i].text && strcmp(texts[i].text, sql) != 0) i++;
+    ck_assert_int_lt(i, TEXTS_MAX);
+    snprintf(names[i], sizeof names[i], "test/%d", i);
+    texts[i] = (Statement){names[i], sql};
     OWNED_ROWS Rows *rows = NULL;
-    statement.text = sql;
-    OK(db_query(own, &statement, 0, NULL, &rows, &error));
+    OK(db_query(db, &texts[i], 0, NULL, &rows, &error));
     ck_assert_int_eq(rows_count(rows), 1);
     return rows_int(rows, 0, 0);
 }
@@ -463,6 +468,28 @@ static void random_step(int64_t *progressed)
     }
 }
 
+START_TEST(recounts)
+{
+    int64_t mended = -1;
+    reserve("free", "a");
+    start("free", "b", 0, NULL);
+    reserve("free", "b");
+    start("many", "c", 0, NULL);
+    release("many", "c", true);
+    OK(quota_recount(db, &mended, &error));
+    ck_assert_int_eq(mended, 0);
+    script("UPDATE quota SET running = running + 3, reserved = 0");
+    OK(quota_recount(db, &mended, &error));
+    ck_assert_int_eq(mended, 3);
+    check_counts("free", 1, 1);
+    check_counts("many", 0, 0);
+    script("UPDATE quota SET running = 0");
+    Ask ended = {.kind = ASK_RELEASE, .account = STR("free"), .vm = STR("b"), .stopped = true};
+    ck_assert_int_eq(quota_decide(quota, db, &ended, 1, &error), ST_FATAL);
+    ck_assert_ptr_nonnull(strstr(error.hint, "tally quota recount"));
+}
+END_TEST
+
 START_TEST(random_histories)
 {
     seed = (uint64_t)_i * UINT64_C(0x9e3779b97f4a7c15) + 88172645463325252u;
@@ -498,6 +525,7 @@ int main(void)
     tcase_add_test(tests, losses);
     tcase_add_test(tests, exceeded);
     tcase_add_test(tests, restored);
+    tcase_add_test(tests, recounts);
     tcase_add_loop_test(tests, random_histories, 0, 20);
     Suite *suite = suite_create("quota");
     suite_add_tcase(suite, tests);

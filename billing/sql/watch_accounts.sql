@@ -3,7 +3,7 @@
 -- since the watch last looked, or the time has come at which it wanted to look again.
 -- $1 text: those with ids after this
 -- $2 int: how many at most
-SELECT q.account, q.version, a.revision, s.catalog_revision
+SELECT q.account, q.version, a.revision, s.catalog_revision, q.running > 0
 FROM quota q
 JOIN account a ON a.account = q.account
 CROSS JOIN state s

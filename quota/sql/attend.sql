@@ -3,6 +3,6 @@
 INSERT INTO instance AS i (identity)
 SELECT s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || d.oid
 FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
-ON CONFLICT (one) DO UPDATE SET identity = excluded.identity, restored_at = clock_timestamp()
+ON CONFLICT (one) DO UPDATE SET identity = excluded.identity, restored_at = greatest(clock_timestamp(), (SELECT max(progress) FROM position))
 WHERE i.identity <> excluded.identity
 RETURNING restored_at IS NOT NULL

@@ -73,7 +73,7 @@ unit_test() { # PROGRAM FOLDER
 system_tests() { # BINARY KAFKA LOG-NAME [OPTION…]
     local binary=$1 kafka=$2 log=$LOGS/$3.log status=0 passed=0 failed=0 skipped=0
     shift 3
-    python3 tests/system/run.py --binary "$binary" --kafka "$kafka" "$@" 2>&1 | tee "$log" | sed 's/^/  /' ||
+    python3 tests/system/run.py --binary "$binary" --kafka "$kafka" --jobs 3 "$@" 2>&1 | tee "$log" | sed 's/^/  /' ||
         status=$?
     read -r passed failed skipped < <(
         sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1
