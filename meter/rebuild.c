@@ -82,7 +82,33 @@ static Status recount_vm(void *context, const History *history, Error *error)
     return ST_OK;
 }
 
-static Status recount_page(Db *db, Follower *follower, const HistoryView *view, const Rows *page,
+// VMs that run now and did not before, or the other way round. Quota follows them when all else is
+// written, so that nobody who asks for a slot waits for the rebuild.
+typedef struct Moved {
+    Arena *arena;
+    VmChange *change;
+    size_t count, room;
+} Moved;
+
+static void note_change(Moved *moved, const VmGroup *group, const Catalog *catalog)
+{
+    VmGroup unmoved = *group;
+    unmoved.added_count = 0; // no event came
+    VmChange change = group_change(&unmoved, catalog, moved->arena);
+    if (change.ran == change.runs) return;
+    if (moved->count == moved->room) {
+        moved->room = moved->room ? moved->room * 2 : 64;
+        VmChange *more = arena_alloc(moved->arena, moved->room * sizeof *more);
+        if (moved->count) memcpy(more, moved->change, moved->count * sizeof *more);
+        moved->change = more;
+    }
+    change.account = arena_copy(moved->arena, change.account);
+    change.vm = arena_copy(moved->arena, change.vm);
+    change.touched = true;
+    moved->change[moved->count++] = change;
+}
+
+static Status recount_page(Db *db, Moved *moved, const HistoryView *view, const Rows *page,
                            Arena *arena, Error *error)
 {
     size_t n = (size_t)rows_count(page);
@@ -99,14 +125,8 @@ static Status recount_page(Db *db, Follower *follower, const HistoryView *view, 
     TRY(write_vms(db, view->wanted, r.group, n, error));
     TRY(write_cells(db, view->stored, &r.less, error));
     TRY(write_cells(db, view->wanted, &r.more, error));
-    VmChange *changes = arena_alloc(arena, n * sizeof *changes);
-    for (size_t i = 0; i < n; i++) {
-        VmGroup unmoved = r.group[i];
-        unmoved.added_count = 0; // no event came
-        changes[i] = group_change(&unmoved, view->wanted, arena);
-        changes[i].touched = true;
-    }
-    return quota_follow(db, follower, view->wanted, changes, n, error);
+    for (size_t i = 0; i < n; i++) note_change(moved, &r.group[i], view->wanted);
+    return ST_OK;
 }
 
 Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error *error)
@@ -119,6 +139,8 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
         error));
     HistoryView view = {before, after, NULL};
     OWNED_FOLLOWER Follower *follower = follower_new();
+    OWNED_ARENA Arena *kept = arena_new();
+    Moved moved = {.arena = kept};
     OWNED_ARENA Arena *keys = arena_new();
     Str account = STR(""), vm = STR("");
     for (int n = REBUILD_PAGE; n == REBUILD_PAGE;) {
@@ -128,10 +150,11 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
         TRY(db_query(db, &SQL_METER_VM_PAGE, 3, params, &page, error));
         n = rows_count(page);
         if (n == 0) break;
-        TRY(recount_page(db, follower, &view, page, arena, error));
+        TRY(recount_page(db, &moved, &view, page, arena, error));
         arena_reset(keys);
         account = arena_copy(keys, rows_str(page, n - 1, 0));
         vm = arena_copy(keys, rows_str(page, n - 1, 1));
     }
-    return ST_OK;
+    TRY(quota_follow(db, follower, after, moved.change, moved.count, error));
+    return quota_look_again(db, error);
 }

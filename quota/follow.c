@@ -318,6 +318,11 @@ static Status follow(Work *w, Follower *follower, const Catalog *catalog, Error 
     return save(w, error);
 }
 
+Status quota_look_again(Db *db, Error *error)
+{
+    return db_run(db, &SQL_QUOTA_LOOK_AGAIN, 0, NULL, NULL, error);
+}
+
 Status quota_follow(Db *db, Follower *follower, const Catalog *catalog, VmChange *changes, size_t n,
                     Error *error)
 {

@@ -32,6 +32,8 @@ void follower_free(Follower *follower);
 static inline void follower_free_pointer(Follower **follower) { follower_free(*follower); }
 #define OWNED_FOLLOWER __attribute__((cleanup(follower_free_pointer)))
 
+// After a change of heartbeat timeouts: when runs may be lost is to be found out anew.
+Status quota_look_again(Db *db, Error *error) MUST_USE;
 // `changes` are in order of account, then VM, each VM once; the transaction has written the VMs'
 // rows. Writes tally.quota.exceeded where an account's slots now exceed its limit and did not
 // before.

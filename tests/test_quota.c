@@ -3,6 +3,7 @@
 // step by step, and over random histories in which the counts are recounted after every step.
 #include "catalog/store.h"
 #include "meter/meter.h"
+#include "meter/rebuild.h"
 #include "quota/quota.h"
 
 #include <check.h>
@@ -468,6 +469,42 @@ static void random_step(int64_t *progressed)
     }
 }
 
+// ---- another catalogue ----
+static Status apply_catalog(Db *connection, void *context, Error *why)
+{
+    OWNED_CATALOG Catalog *before = NULL, *after = NULL;
+    int64_t revision;
+    Status status = catalog_lock_exclusive(connection, &revision, why);
+    if (status == ST_OK) status = catalog_load(connection, &before, why);
+    if (status == ST_OK) status = catalog_save(connection, str(context), &revision, why);
+    if (status == ST_OK) status = catalog_load(connection, &after, why);
+    return status == ST_OK ? meter_rebuild(connection, before, after, why) : status;
+}
+
+// A proof of life that comes after the timeout finds the VM lost; under a longer one it is not.
+START_TEST(rebuilds)
+{
+    start("many", "x", -4000, NULL);
+    event("free", "a", "started", -4000, ",\"size\":\"nano\",\"run\":\"r1\"");
+    event("free", "a", "heartbeat", -3900, ",\"run\":\"r1\"");
+    event("free", "a", "heartbeat", -3000, ",\"run\":\"r2\""); // of another run: does nothing
+    check_counts("free", 0, 0);
+    OWNED_BUF Buf longer = {0};
+    const char *from = DEFAULT_CATALOG, *word = "\"heartbeat_timeout_seconds\": 600";
+    for (const char *at; (at = strstr(from, word)); from = at + strlen(word)) {
+        buf_add(&longer, from, (size_t)(at - from));
+        buf_add_text(&longer, "\"heartbeat_timeout_seconds\": 7200");
+    }
+    buf_add_text(&longer, from);
+    OK(db_transaction(db, apply_catalog, longer.p, &error));
+    check_counts("free", 1, 0);
+    check_counts("many", 1, 0);
+    OK(db_transaction(db, apply_catalog, (void *)(uintptr_t)DEFAULT_CATALOG, &error));
+    check_counts("free", 0, 0);
+    check_counts("many", 1, 0);
+}
+END_TEST
+
 START_TEST(recounts)
 {
     int64_t mended = -1;
@@ -525,6 +562,7 @@ int main(void)
     tcase_add_test(tests, losses);
     tcase_add_test(tests, exceeded);
     tcase_add_test(tests, restored);
+    tcase_add_test(tests, rebuilds);
     tcase_add_test(tests, recounts);
     tcase_add_loop_test(tests, random_histories, 0, 20);
     Suite *suite = suite_create("quota");
