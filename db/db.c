@@ -142,7 +142,9 @@ bool db_gone(Db *db)
     if (db_lost(db)) return true;
     // An idle connection has nothing to say but that it ends, or that a setting has changed.
     struct pollfd look = {.fd = PQsocket(db->connection), .events = POLLIN};
-    if (poll(&look, 1, 0) > 0 && !PQconsumeInput(db->connection)) db->broken = true;
+    // Why it ends is said first, and read by itself.
+    while (!db_lost(db) && poll(&look, 1, 0) > 0)
+        if (!PQconsumeInput(db->connection)) db->broken = true;
     return db_lost(db);
 }
 void db_deadline(Db *db, int64_t ms) { db->deadline_ms = ms; }

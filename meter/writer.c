@@ -7,6 +7,7 @@
 #include "catalog/store.h"
 #include "meter/batch.h"
 #include "meter/meter_sql.h"
+#include "quota/quota.h"
 
 enum { FLUSH_MESSAGES_MIN = 1000 };
 
@@ -279,13 +280,15 @@ static Status drop_written(Meter *meter, Error *error)
         Place *place = &meter->place[rows_int(rows, row, 0) - 1];
         if (rows_int(rows, row, 1) != place->epoch) continue;
         int64_t next = rows_int(rows, row, 2);
-        if (next < place->next_offset)
+        if (next < place->next_offset) {
+            TRY(quota_restored(meter->db, error)); // before anybody is granted anything
             return error_set(error, ST_REFUSED,
                              "topic %s, partition %d: the database knows less than was committed "
                              "(%lld, not %lld): it was restored, or its successor lags; reading "
                              "begins again where it stands",
                              place->topic, (int)place->partition, (long long)next,
                              (long long)place->next_offset);
+        }
         place->next_offset = next;
     }
     size_t kept = 0;
