@@ -11,6 +11,7 @@
 #include "api/observe.h"
 #include "api/router.h"
 #include "api/server_parts.h"
+#include "base/log.h"
 
 #include <strings.h>
 
@@ -33,7 +34,7 @@ Health *api_health(const Api *api) { return api->health; }
 Access *api_access(const Api *api) { return api->access; }
 Metrics *api_metrics(Api *api) { return api->metrics; }
 int api_port(const Api *api) { return server_port(api->server); }
-int api_metrics_port(const Api *api) { return exporter_port(api->exporter); }
+int api_metrics_port(const Api *api) { return api->exporter ? exporter_port(api->exporter) : -1; }
 
 // ---- a request's way ----
 // Where a body is taken it must be JSON; where none is taken it is not looked at: some clients
@@ -168,8 +169,13 @@ static Status start_parts(Api *api, const Db *db, const ApiConfig *config, Error
     const DeskConfig desk = {
         .db = db, .quota = config->quota, .deadline_ms = api->deadline_ms, .metrics = api->metrics};
     TRY(desk_start(&desk, &api->desk, error));
-    TRY(exporter_start(api->metrics, config->metrics_host, config->metrics_port, &api->exporter,
-                       error));
+    Status shown = exporter_start(api->metrics, config->metrics_host, config->metrics_port,
+                                  &api->exporter, error);
+    if (shown != ST_OK && !config->metrics_may_fail) return shown;
+    const LogField why[] = {{"reason", str(error->text), 0}};
+    if (shown != ST_OK)
+        log_line(LOG_WARN, "no metrics: the default port is taken (--metrics-listen HOST:PORT)",
+                 why, 1);
     const ServerConfig server = {.host = config->host,
                                  .port = config->port,
                                  .tls_cert = config->tls_cert,

@@ -151,6 +151,7 @@ void route_openapi(Call *call);
 typedef struct ApiConfig {
     const char *host, *metrics_host;
     int port, metrics_port; // 0: any
+    bool metrics_may_fail;  // goes on without its metrics where their port is taken, and says so
     const char *tls_cert, *tls_key;
     int threads, readers; // 0: 2, 4
     int64_t deadline_ms;  // for an answer that needs the database; 0: 3000
@@ -162,6 +163,6 @@ typedef struct ApiConfig {
 // binary's, and the database away: /readyz says so, and what needs it is answered 503.
 Status api_start(Db *db, const ApiConfig *config, Api **out, Error *error) MUST_USE;
 int api_port(const Api *api);
-int api_metrics_port(const Api *api);
+int api_metrics_port(const Api *api);    // -1: there are none
 void api_stop(Api *api, int timeout_ms); // answers what it took
 Metrics *api_metrics(Api *api);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
+static const char METRICS_LISTEN[] = "127.0.0.1:8481";
+
 enum {
     STOP_MS = 10000, // how long a stop waits for what was taken
     HOST_MAX = 256,
@@ -83,7 +85,8 @@ static Status check_range(const char *name, int64_t value, int64_t least, int64_
 static Status check_options(ServeOptions *o, Error *error)
 {
     TRY(address_parse("--listen", o->listen, &o->at, error));
-    TRY(address_parse("--metrics-listen", o->metrics_listen, &o->metrics_at, error));
+    const char *metrics = o->metrics_listen ? o->metrics_listen : METRICS_LISTEN;
+    TRY(address_parse("--metrics-listen", metrics, &o->metrics_at, error));
     TRY(check_open(o, error));
     TRY(check_range("threads", o->threads, 1, THREADS_MAX, error));
     TRY(check_range("readers", o->readers, 1, READERS_AT_MOST, error));
@@ -177,9 +180,12 @@ static void log_start(const ServeOptions *o, const Api *api)
 {
     OWNED_BUF Buf url = {0}, metrics = {0}, line = {0};
     url_add(&url, o->tls_cert ? "https" : "http", o->at.host, api_port(api));
-    url_add(&metrics, "http", o->metrics_at.host, api_metrics_port(api));
-    buf_addf(&line, "serving on %s, metrics on %s/metrics", url.p, metrics.p);
-    const LogField fields[] = {{"url", buf_str(&url), 0}, {"metrics_url", buf_str(&metrics), 0}};
+    buf_addf(&line, "serving on %s", url.p);
+    bool shown = api_metrics_port(api) >= 0; // a second server here finds the default port taken
+    if (shown) url_add(&metrics, "http", o->metrics_at.host, api_metrics_port(api));
+    if (shown) buf_addf(&line, ", metrics on %s/metrics", metrics.p);
+    const LogField fields[] = {{"url", buf_str(&url), 0},
+                               {shown ? "metrics_url" : NULL, buf_str(&metrics), 0}};
     log_line(LOG_INFO, line.p, fields, sizeof fields / sizeof *fields);
 }
 
@@ -189,6 +195,7 @@ static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *e
                               .port = o->at.port,
                               .metrics_host = o->metrics_at.host,
                               .metrics_port = o->metrics_at.port,
+                              .metrics_may_fail = o->metrics_listen == NULL,
                               .tls_cert = o->tls_cert,
                               .tls_key = o->tls_key,
                               .threads = (int)o->threads,
@@ -217,7 +224,6 @@ static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *e
 Status cmd_serve(int argc, char **argv, Error *error)
 {
     ServeOptions o = {.listen = "127.0.0.1:8480",
-                      .metrics_listen = "127.0.0.1:8481",
                       .threads = 2,
                       .readers = 4,
                       .deadline_ms = 3000,

@@ -314,3 +314,26 @@ def serve_logs(world: World) -> None:
         for row in server.log.read_bytes().splitlines():
             expect(isinstance(json.loads(row), dict), f"not an object: {row!r}")
         expect((client.token or "").split("_")[2] not in server.log.read_text(), "a secret is logged")
+
+
+@test("several servers on a host: who finds the default metrics port taken serves without; a port that was named must be free")
+def serve_several(world: World) -> None:
+    processes, logs = [], []
+    try:
+        for n in range(2):
+            logs.append(world.folder / f"several{n}.log")
+            with open(logs[n], "wb") as log:
+                processes.append(world.start("serve", "--listen", "127.0.0.1:0", stdout=log, stderr=log))
+            until(lambda n=n: "serving on http://" in logs[n].read_text(), f"server {n} serves", 20)
+        expect("no metrics: the default port is taken" in logs[1].read_text(), logs[1].read_text())
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            busy = f"127.0.0.1:{taken.getsockname()[1]}"
+            for named in (("--listen", "127.0.0.1:0", "--metrics-listen", busy), ("--listen", busy)):
+                ran = world.tally("serve", *named, exit=1)
+                expect("cannot listen on 127.0.0.1" in ran.stderr, str(ran))
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            expect_same(0, process.wait(20), "exit after SIGTERM")
