@@ -439,6 +439,15 @@ static void on_complaint(void *context, const char *format, va_list args)
     server->complaint[strcspn(server->complaint, "\r\n")] = '\0';
 }
 
+// While it stops, who connects is sent away at once. (MHD_quiesce_daemon would close the door
+// itself, but its workers may do that a second time, and then libmicrohttpd aborts the process.)
+static enum MHD_Result may_connect(void *context, const struct sockaddr *address, socklen_t n)
+{
+    (void)address, (void)n;
+    Server *server = context;
+    return atomic_load(&server->stopping) ? MHD_NO : MHD_YES;
+}
+
 static Status start_daemon(Server *server, Error *error)
 {
     const ServerConfig *config = &server->config;
@@ -468,8 +477,8 @@ static Status start_daemon(Server *server, Error *error)
     }
     OPTION(END, 0, NULL);
 #undef OPTION
-    server->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, server, MHD_OPTION_ARRAY,
-                                      options, MHD_OPTION_END);
+    server->daemon = MHD_start_daemon(flags, 0, may_connect, server, on_access, server,
+                                      MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     if (!server->daemon)
         return error_set(error, ST_BAD_INPUT, "the server cannot start: %s",
                          server->complaint[0] ? server->complaint
@@ -550,7 +559,6 @@ void server_stop(Server *server, int timeout_ms)
 {
     if (!server) return;
     atomic_store(&server->stopping, true); // connections end with their next answer
-    server->listener = MHD_quiesce_daemon(server->daemon);
     int64_t until_us = clock_monotonic_us() + timeout_ms * US_PER_MS;
     struct timespec until = {.tv_sec = until_us / US_PER_SECOND,
                              .tv_nsec = until_us % US_PER_SECOND * 1000};
