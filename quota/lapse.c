@@ -5,9 +5,9 @@
 //
 // A run that is lost is found by looking at the account's open runs, and not before it can be: the
 // collector keeps quota.look_at at or before the first moment when one may be lost; in the same way
-// quota.lapse_at spares a look at reservations and vouches. Rows that are
-// being written just now are passed over (the collector locks VMs before accounts, and nobody waits
-// the other way round), so the next look is never more than LOOK_AGAIN_US away.
+// quota.lapse_at spares a look at reservations and vouches. Rows that are being written just now
+// are passed over (the collector locks VMs before accounts, and nobody waits the other way round),
+// so the next look is never more than LOOK_AGAIN_US away.
 #include "notices/notices.h"
 #include "quota/internal.h"
 #include "quota/quota_sql.h"
@@ -215,8 +215,11 @@ static Status lapse(Turn *turn, AccountState *account, Error *error)
                     param_int(turn->arena, LAPSED_MAX)};
     TRY(db_query(turn->db, &SQL_QUOTA_LAPSED, 3, params, &rows, error));
     int n = rows_count(rows), reservations = 0;
-    turn->dropped = arena_alloc(turn->arena, ((size_t)n + 1) * sizeof *turn->dropped);
-    turn->drops = 0;
+    // Those of the accounts before stay known: runs are looked at when all has lapsed.
+    size_t room = turn->drops + (size_t)n;
+    struct Dropped *dropped = arena_alloc(turn->arena, (room + 1) * sizeof *dropped);
+    if (turn->drops) memcpy(dropped, turn->dropped, turn->drops * sizeof *dropped);
+    turn->dropped = dropped;
     for (int row = 0; row < n; row++) { // reservations first
         Str vm = arena_copy(turn->arena, rows_str(rows, row, 0));
         bool vouch = !rows_null(rows, row, 1);

@@ -288,6 +288,26 @@ START_TEST(expiry)
 }
 END_TEST
 
+// Reservations of several accounts lapse in the transaction that finds a run of one of them lost.
+START_TEST(lapses_together)
+{
+    PROGRESS(-2990);
+    start("free", "a", -3000, NULL);
+    event("free", "a", "heartbeat", -2995, "");
+    ck_assert_int_eq(reserve("free", "a").result, ASKED_RENEWED);
+    ck_assert_int_eq(reserve("many", "z").result, ASKED_GRANTED);
+    script(
+        "UPDATE reservation SET lapses_at = lapses_at - interval '1 hour';"
+        "UPDATE quota SET lapse_at = lapse_at - interval '1 hour'");
+    PROGRESS(-100);
+    Ask asks[] = {{.kind = ASK_QUOTA, .account = STR("free")},
+                  {.kind = ASK_QUOTA, .account = STR("many")}};
+    OK(quota_decide(quota, db, asks, 2, &error));
+    for (int i = 0; i < 2; i++) ck_assert_int_eq(asks[i].running + asks[i].reserved, 0);
+    ck_assert_int_eq(number("SELECT count(*) FROM reservation"), 0);
+}
+END_TEST
+
 // Progress never goes back; a clock that was set back may be behind it for a while.
 START_TEST(clock_set_back)
 {
@@ -556,6 +576,7 @@ int main(void)
     tcase_add_test(tests, starts);
     tcase_add_test(tests, resume);
     tcase_add_test(tests, expiry);
+    tcase_add_test(tests, lapses_together);
     tcase_add_test(tests, clock_set_back);
     tcase_add_test(tests, vouches);
     tcase_add_test(tests, doubts);
