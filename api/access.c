@@ -8,10 +8,10 @@
 // nobody waits, and the thread tries to reach it again.
 #include "api/access.h"
 #include "api/api_sql.h"
+#include "base/random.h"
 
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <time.h>
 
 enum {
@@ -331,10 +331,10 @@ Status access_start(const Db *db, Access **out, Error *error)
     ASSERT(pthread_mutex_init(&access->lock, NULL) == 0);
     ASSERT(pthread_cond_init(&access->wake, &monotonic) == 0);
     ASSERT(pthread_condattr_destroy(&monotonic) == 0);
-    bool drawn = getrandom(&access->factor, sizeof access->factor, 0) == sizeof access->factor;
+    random_bytes(&access->factor, sizeof access->factor);
     access->factor |= 1;
     refresh(access); // connects, where it can
-    access->runs = drawn && pthread_create(&access->thread, NULL, look_up, access) == 0;
+    access->runs = pthread_create(&access->thread, NULL, look_up, access) == 0;
     if (!access->runs) {
         access_stop(access);
         return error_set(error, ST_FATAL, "cannot start a thread");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/server_parts.h"
 
-#include <errno.h>
+#include "base/random.h"
+
 #include <strings.h>
-#include <sys/random.h>
 
 enum { ID_BYTES = 16, IDS_AHEAD = 256 };
 
@@ -136,11 +136,7 @@ void request_id_make(char out[static REQUEST_ID_TEXT])
     static _Thread_local unsigned char ahead[IDS_AHEAD * ID_BYTES];
     static _Thread_local size_t left;
     if (left == 0) {
-        for (size_t got = 0; got < sizeof ahead;) {
-            ssize_t n = getrandom(ahead + got, sizeof ahead - got, 0);
-            ASSERT(n > 0 || errno == EINTR);
-            if (n > 0) got += (size_t)n;
-        }
+        random_bytes(ahead, sizeof ahead);
         left = IDS_AHEAD;
     }
     const unsigned char *id = ahead + --left * ID_BYTES;

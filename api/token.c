@@ -4,11 +4,11 @@
 // secret is random to the last bit, so a hash without salt and stretching is enough.
 #include "api/access.h"
 #include "api/api_sql.h"
+#include "base/random.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
-#include <sys/random.h>
 
 enum {
     ID_BYTES = 8,
@@ -125,12 +125,6 @@ bool hash_equal(const Sha256 *a, const Sha256 *b)
 }
 
 // ---- stored ones ----
-static Status draw(uint8_t *bytes, size_t n, Error *error)
-{
-    if (getrandom(bytes, n, 0) == (ssize_t)n) return ST_OK;
-    return error_set(error, ST_FATAL, "the system gives no random bytes");
-}
-
 Status token_create(Db *db, Role role, Str account, const Instant *expires, Str note,
                     char text[static TOKEN_TEXT], Error *error)
 {
@@ -142,8 +136,8 @@ Status token_create(Db *db, Role role, Str account, const Instant *expires, Str 
                          role_name(role));
     uint8_t id[ID_BYTES], secret[SECRET_BYTES];
     char id_text[ID_DIGITS + 1], secret_text[SECRET_DIGITS + 1], hash_text[SHA256_TEXT];
-    TRY(draw(id, sizeof id, error));
-    TRY(draw(secret, sizeof secret, error));
+    random_bytes(id, sizeof id);
+    random_bytes(secret, sizeof secret);
     hex_format(id, sizeof id, id_text);
     Sha256 hash = sha256((Str){(const char *)secret, sizeof secret});
     OWNED_ARENA Arena *arena = arena_new();

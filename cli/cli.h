@@ -17,6 +17,14 @@ typedef struct Command {
 
 // Opens the database that the options name and checks that the schema is this binary's.
 Status cli_db(Db **db, Error *error) MUST_USE;
+// Where to listen, from "HOST:PORT": an IPv6 address stands in brackets, port 0 is any that is
+// free. ST_BAD_INPUT names the option.
+enum { HOST_MAX = 256 };
+typedef struct Address {
+    char host[HOST_MAX];
+    int port;
+} Address;
+Status cli_address(const char *option, const char *text, Address *out, Error *error) MUST_USE;
 // A whole file, "-" for standard input; ST_BAD_INPUT where it cannot be read or is over the limit.
 Status cli_read_file(const char *path, size_t bytes_max, Buf *out, Error *error) MUST_USE;
 // Writes to standard output; a closed pipe is ST_FATAL.

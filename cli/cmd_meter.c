@@ -102,7 +102,6 @@ static void print_summary(const Meter *meter)
 
 // ---- the command ----
 #define METRICS_LISTEN "127.0.0.1:8482"
-enum { HOST_MAX = 256, PORT_MAX = 65535 };
 
 typedef struct MeterOptions {
     const char *file, *brokers, *group, *metrics_listen;
@@ -136,34 +135,16 @@ static void shown_done(Shown *shown)
     if (shown->metrics) metrics_free(shown->metrics);
 }
 
-// "127.0.0.1:8482", "[::1]:0"
-static Status split_listen(const char *text, char host[static HOST_MAX], int *port, Error *error)
-{
-    const char *colon = strrchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : 0;
-    int64_t number = -1;
-    bool whole = colon && str_to_int(str(colon + 1), &number);
-    if (!whole || number < 0 || number > PORT_MAX || n == 0 || n >= HOST_MAX)
-        return error_set(error, ST_BAD_INPUT,
-                         "--metrics-listen: \"%s\" is not HOST:PORT with a port of 0 to %d", text,
-                         PORT_MAX);
-    bool brackets = text[0] == '[' && text[n - 1] == ']';
-    snprintf(host, HOST_MAX, "%.*s", (int)(brackets ? n - 2 : n), brackets ? text + 1 : text);
-    *port = (int)number;
-    return ST_OK;
-}
-
 // A second collector on the host finds the default port taken, and does without.
 static Status show_metrics(const Db *db, Meter *meter, const MeterOptions *o, Shown *shown,
                            Error *error)
 {
-    char host[HOST_MAX];
-    int port = 0;
+    Address at;
     if (!o->metrics_listen && o->until_caught_up) return ST_OK;
     const char *listen = o->metrics_listen ? o->metrics_listen : METRICS_LISTEN;
-    TRY(split_listen(listen, host, &port, error));
+    TRY(cli_address("--metrics-listen", listen, &at, error));
     shown->metrics = metrics_new();
-    Status status = exporter_start(shown->metrics, host, port, &shown->exporter, error);
+    Status status = exporter_start(shown->metrics, at.host, at.port, &shown->exporter, error);
     if (status != ST_OK && o->metrics_listen) return error_prefix(error, "--metrics-listen");
     if (status != ST_OK) {
         const LogField fields[] = {{"listen", str(listen)}, {"reason", str(error->text)}};

@@ -12,17 +12,11 @@ static const char METRICS_LISTEN[] = "127.0.0.1:8481";
 
 enum {
     STOP_MS = 10000, // how long a stop waits for what was taken
-    HOST_MAX = 256,
     THREADS_MAX = 64,
     READERS_AT_MOST = 64,
     DEADLINE_MS_MAX = 60000,
     SECONDS_MAX = 86400,
 };
-
-typedef struct Address {
-    char host[HOST_MAX];
-    int port;
-} Address;
 
 typedef struct ServeOptions {
     const char *listen, *metrics_listen, *tls_cert, *tls_key, *brokers;
@@ -34,29 +28,6 @@ typedef struct ServeOptions {
 } ServeOptions;
 
 // ---- options ----
-// "HOST:PORT"; an IPv6 address stands in brackets.
-static Status address_parse(const char *option, const char *text, Address *out, Error *error)
-{
-    const char *colon = strrchr(text, ':');
-    int64_t port = -1;
-    Str host = {text, colon ? (size_t)(colon - text) : 0};
-    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-        host = (Str){host.p + 1, host.n - 2};
-    else if (host.n && memchr(host.p, ':', host.n)) host.n = 0;
-    if (!colon || host.n == 0 || host.n >= sizeof out->host || !str_to_int(str(colon + 1), &port) ||
-        port < 0 || port > 65535) {
-        error_set(error, ST_BAD_INPUT, "%s: \"%.200s\" is not right; expected HOST:PORT", option,
-                  text);
-        error_hint(error, "an IPv6 address stands in brackets, and port 0 is any that is free");
-        return ST_BAD_INPUT;
-    }
-    memcpy(out->host, host.p, host.n);
-    out->host[host.n] = '\0';
-    if (strcmp(out->host, "localhost") == 0) memcpy(out->host, "127.0.0.1", sizeof "127.0.0.1");
-    out->port = (int)port;
-    return ST_OK;
-}
-
 // Tokens must not cross a network in clear because somebody forgot something.
 static Status check_open(const ServeOptions *o, Error *error)
 {
@@ -84,9 +55,9 @@ static Status check_range(const char *name, int64_t value, int64_t least, int64_
 
 static Status check_options(ServeOptions *o, Error *error)
 {
-    TRY(address_parse("--listen", o->listen, &o->at, error));
+    TRY(cli_address("--listen", o->listen, &o->at, error));
     const char *metrics = o->metrics_listen ? o->metrics_listen : METRICS_LISTEN;
-    TRY(address_parse("--metrics-listen", metrics, &o->metrics_at, error));
+    TRY(cli_address("--metrics-listen", metrics, &o->metrics_at, error));
     TRY(check_open(o, error));
     TRY(check_range("threads", o->threads, 1, THREADS_MAX, error));
     TRY(check_range("readers", o->readers, 1, READERS_AT_MOST, error));

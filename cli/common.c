@@ -44,3 +44,25 @@ Status cli_write(Str text, Error *error)
         return error_set(error, ST_FATAL, "standard output: %s", strerror(errno));
     return ST_OK;
 }
+
+Status cli_address(const char *option, const char *text, Address *out, Error *error)
+{
+    const char *colon = strrchr(text, ':');
+    int64_t port = -1;
+    Str host = {text, colon ? (size_t)(colon - text) : 0};
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (Str){host.p + 1, host.n - 2};
+    else if (host.n && memchr(host.p, ':', host.n)) host.n = 0;
+    if (!colon || host.n == 0 || host.n >= sizeof out->host || !str_to_int(str(colon + 1), &port) ||
+        port < 0 || port > 65535) {
+        error_set(error, ST_BAD_INPUT, "%s: \"%.200s\" is not right; expected HOST:PORT", option,
+                  text);
+        error_hint(error, "an IPv6 address stands in brackets, and port 0 is any that is free");
+        return ST_BAD_INPUT;
+    }
+    memcpy(out->host, host.p, host.n);
+    out->host[host.n] = '\0';
+    if (strcmp(out->host, "localhost") == 0) memcpy(out->host, "127.0.0.1", sizeof "127.0.0.1");
+    out->port = (int)port;
+    return ST_OK;
+}

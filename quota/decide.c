@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks, one after the other, on the states that a transaction has read. Nothing here touches the
 // database: what is to be written is noted in the states.
+#include "base/random.h"
 #include "quota/internal.h"
 
 #include <stdio.h>
-#include <sys/random.h>
 
 // 128 random bits, as 8-4-4-4-12 hexadecimal digits (RFC 9562, version 4).
 static void new_id(char out[static QUOTA_ID_TEXT])
 {
     unsigned char b[16];
-    for (size_t n = 0; n < sizeof b;) {
-        ssize_t got = getrandom(b + n, sizeof b - n, 0);
-        ASSERT(got > 0); // interrupted reads of so few bytes do not happen
-        n += (size_t)got;
-    }
+    random_bytes(b, sizeof b);
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
     snprintf(out, QUOTA_ID_TEXT,
