@@ -148,6 +148,7 @@ void attempt_difference(const History *history, const HistoryView *view, RunRows
 // What a history's wanted side makes of a VM, copied into `arena`.
 void group_take(VmGroup *group, const History *history, Arena *arena);
 // Writes runs, day totals and VM rows; used by metering and by a rebuild alike.
+int run_rows_compare(const void *a, const void *b); // of two RunRow, by the run's key
 Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error)
     MUST_USE;
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;

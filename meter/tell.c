@@ -92,17 +92,12 @@ static const VmChange *change_of(const VmChange *changes, size_t n, Str account,
     return n ? bsearch(&key, changes, n, sizeof key, compare_change) : NULL;
 }
 
-// Whether the same run had ended so before: it was only written anew.
+// Whether the same run had ended so before: it was only written anew. `gone` is in order.
 static bool had_ended_so(const RunRows *gone, const RunRow *row)
 {
-    for (size_t i = 0; i < gone->count; i++) {
-        const RunRow *old = &gone->row[i];
-        if (old->run.by == row->run.by && old->run.start.us == row->run.start.us &&
-            old->run.nth == row->run.nth && str_equal(old->vm, row->vm) &&
-            str_equal(old->account, row->account))
-            return true;
-    }
-    return false;
+    if (gone->count == 0) return false;
+    const RunRow *old = bsearch(row, gone->row, gone->count, sizeof *row, run_rows_compare);
+    return old && old->run.by == row->run.by;
 }
 
 // Those of the runs that ended because a start came, where that start was not CLEAN.
@@ -138,6 +133,7 @@ static Status tell_ended(Telling *t, const VmChange *changes, size_t n, Error *e
     Attempt *a = t->attempt;
     const RunRow **superseded = NULL;
     size_t count = 0;
+    if (a->gone.count) qsort(a->gone.row, a->gone.count, sizeof *a->gone.row, run_rows_compare);
     for (size_t i = 0; i < a->ended.count; i++) {
         const RunRow *row = &a->ended.row[i];
         if (row->run.by != ENDED_SUPERSEDED && row->run.by != ENDED_HEARTBEAT_LOST) continue;

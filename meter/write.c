@@ -57,7 +57,7 @@ static Status write_events(const Attempt *a, Error *error)
 }
 
 // ---- runs ----
-static int compare_rows(const void *pa, const void *pb)
+int run_rows_compare(const void *pa, const void *pb)
 {
     const RunRow *a = pa, *b = pb;
     int by_account = str_compare(a->account, b->account);
@@ -101,7 +101,7 @@ Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone,
 {
     TRY(delete_runs(db, gone, error));
     if (ended->count == 0) return ST_OK;
-    qsort(ended->row, ended->count, sizeof *ended->row, compare_rows);
+    qsort(ended->row, ended->count, sizeof *ended->row, run_rows_compare);
     Copy copy;
     TRY(copy_begin(
         &copy, db,
