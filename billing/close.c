@@ -10,7 +10,7 @@
 //   3. read accounts, usage and balances of one snapshot; rate. Usage may have been read ahead.
 //   4. take the numbers from the series, whose row stays locked from here to the commit.
 //   5. write the invoices; move `after` behind the batch's last account; with the last batch, set
-//      closed_at.
+//      closed.
 //
 // Whatever happens, what is committed is whole batches: numbers without a gap, every account before
 // `after` dealt with and none behind it. Running the command again goes on there.
@@ -134,8 +134,9 @@ static Status close_batch(Db *db, void *context, Error *error)
     TRY(accounts_load(db, after, CLOSE_BATCH_ACCOUNTS, b->arena, &accounts, &n, error));
     if (n > 0) TRY(rate_and_write(db, b, accounts, n, error));
     b->last = n < CLOSE_BATCH_ACCOUNTS;
-    Str params[] = {period, n > 0 ? accounts[n - 1].id : (Str){0}, param_bool(b->last)};
-    return db_run(db, &SQL_BILLING_CLOSING_MOVE, 3, params, NULL, error);
+    Str params[] = {period, n > 0 ? accounts[n - 1].id : (Str){0}, param_bool(b->last),
+                    param_instant(b->arena, b->order->now.horizon)};
+    return db_run(db, &SQL_BILLING_CLOSING_MOVE, 4, params, NULL, error);
 }
 
 static Status account_batch(Db *db, void *context, Error *error)

@@ -79,6 +79,10 @@ void inputs_write(const RateInput *in, Buf *out)
     JsonWriter writer = {.out = out}, *w = &writer;
     jw_begin_object(w, NULL);
     write_period(w, in->period);
+    if (in->horizon.us) {
+        char text[INSTANT_TEXT];
+        jw_text(w, "horizon", instant_format(in->horizon, text));
+    }
     jw_int(w, "tax_rate_bps", in->tax_rate_bps);
     jw_begin_array(w, "segments");
     for (size_t i = 0; i < in->segments; i++) write_segment(w, &in->segment[i]);
@@ -91,9 +95,15 @@ void inputs_write(const RateInput *in, Buf *out)
     jw_end_array(w);
     jw_begin_array(w, "adjustments");
     for (size_t i = 0; i < in->adjustments; i++) {
+        const RateAdjustment *adjustment = &in->adjustment[i];
         jw_begin_object(w, NULL);
-        write_period(w, in->adjustment[i].period);
-        jw_int(w, "cents", in->adjustment[i].amount.cents);
+        write_period(w, adjustment->period);
+        jw_int(w, "cents", adjustment->amount.cents);
+        jw_int(w, "charged_cents", adjustment->charged.cents);
+        jw_int(w, "due_cents", adjustment->due.cents);
+        OWNED_BUF Buf rated = {0};
+        inputs_write(adjustment->rated, &rated);
+        jw_raw(w, "rated", buf_str(&rated));
         jw_end_object(w);
     }
     jw_end_array(w);
@@ -127,6 +137,14 @@ static Day read_day(Reader *r, const Json *object, const char *name)
     Day day = DAY_MIN;
     if (!json_text(json_get(object, name), &text) || !day_parse(text, &day)) r->wrong = name;
     return day;
+}
+
+static Instant read_instant(Reader *r, const Json *object, const char *name)
+{
+    Str text;
+    Instant at = {0};
+    if (!json_text(json_get(object, name), &text) || !instant_parse(text, &at)) r->wrong = name;
+    return at;
 }
 
 static Period read_period(Reader *r, const Json *object)
@@ -204,9 +222,41 @@ static void *room_for(Reader *r, const Json *array, const char *name, size_t eac
     return arena_alloc(r->arena, (json_count(array) + 1) * each);
 }
 
+// rate() walks the segments by day: they must cover the period without a gap.
+static bool covers(const RateInput *in)
+{
+    Day at = period_first(in->period);
+    for (size_t i = 0; i < in->segments; i++) {
+        const RateSegment *segment = &in->segment[i];
+        if (segment->from.days != at.days || segment->to.days <= at.days) return false;
+        at = segment->to;
+    }
+    return at.days == period_end(in->period).days;
+}
+
+static void read_all(Reader *r, const Json *json, RateInput *out);
+
+// What an adjusted period was rated from has no adjustments of its own.
+static RateAdjustment read_adjustment(Reader *r, const Json *json)
+{
+    RateInput *rated = arena_alloc(r->arena, sizeof *rated);
+    *rated = (RateInput){0};
+    RateAdjustment adjustment = {.period = read_period(r, json),
+                                 .amount = {read_int(r, json, "cents")},
+                                 .charged = {read_int(r, json, "charged_cents")},
+                                 .due = {read_int(r, json, "due_cents")},
+                                 .rated = rated};
+    const Json *inner = json_get(json, "rated");
+    if (!inner || json_count(json_get(inner, "adjustments")) > 0) r->wrong = "rated";
+    else read_all(r, inner, rated);
+    if (!r->wrong && !covers(rated)) r->wrong = "rated";
+    return adjustment;
+}
+
 static void read_all(Reader *r, const Json *json, RateInput *out)
 {
     out->period = read_period(r, json);
+    if (json_get(json, "horizon")) out->horizon = read_instant(r, json, "horizon");
     out->tax_rate_bps = read_int(r, json, "tax_rate_bps");
     const Json *array = json_get(json, "segments");
     out->segment = room_for(r, array, "segments", sizeof *out->segment);
@@ -223,20 +273,7 @@ static void read_all(Reader *r, const Json *json, RateInput *out)
     array = json_get(json, "adjustments");
     out->adjustment = room_for(r, array, "adjustments", sizeof *out->adjustment);
     for (const Json *e = json_first(array); e; e = json_next(e))
-        out->adjustment[out->adjustments++] = (RateAdjustment){.period = read_period(r, e),
-                                                               .amount = {read_int(r, e, "cents")}};
-}
-
-// rate() walks the segments by day: they must cover the period without a gap.
-static bool covers(const RateInput *in)
-{
-    Day at = period_first(in->period);
-    for (size_t i = 0; i < in->segments; i++) {
-        const RateSegment *segment = &in->segment[i];
-        if (segment->from.days != at.days || segment->to.days <= at.days) return false;
-        at = segment->to;
-    }
-    return at.days == period_end(in->period).days;
+        out->adjustment[out->adjustments++] = read_adjustment(r, e);
 }
 
 Status inputs_parse(Str json, Arena *arena, RateInput *out, Error *error)

@@ -13,6 +13,7 @@ typedef struct Books {
     Period first, last; // periods whose closing has begun
     bool last_closed;   // the last is closed for every account
     Str after;          // else: for accounts up to this one; absent: for none yet
+    Instant horizon;    // up to which the last closing that went through knew usage
 } Books;
 
 Status books_read(Db *db, Arena *arena, Books *out, Error *error) MUST_USE;

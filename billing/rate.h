@@ -33,13 +33,18 @@ typedef struct RateGrant {
     int64_t balance; // before the period, in the grant's unit; 0 or more
 } RateGrant;
 
+// What a closed period comes to with all that is known now, less what standing invoices charge.
 typedef struct RateAdjustment {
     Period period;
-    Cents amount;
+    Cents amount;  // due - charged
+    Cents charged; // for the period, by standing invoices' own lines and by their adjustments
+    Cents due;     // its subtotal without adjustments
+    const struct RateInput *rated; // what `due` was rated from; usd grants are left out
 } RateAdjustment;
 
 typedef struct RateInput {
     Period period;
+    Instant horizon; // of the usage; 0: not known
     int64_t tax_rate_bps;
     size_t segments, usages, grants, adjustments;
     RateSegment *segment;       // by date, without gaps
