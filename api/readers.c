@@ -76,6 +76,10 @@ static void run(Pending *pending, Db *db)
     }
     db_deadline(db, left);
     pending->call.db = db;
+    // A customer's own rows are all that it finds, whatever a statement forgets to ask for.
+    const Caller *caller = &pending->call.caller;
+    bool customer = caller->role == ROLE_CUSTOMER;
+    db_act_as(db, customer ? "act_as_customer" : NULL, str(caller->account));
     pending->call.route->run(&pending->call);
 }
 

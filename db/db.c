@@ -61,6 +61,8 @@ Status db_failure(Db *db, const PGresult *result, const char *what, Error *error
     if (error && code) snprintf(error->code, sizeof error->code, "%s", code);
     const char *detail = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
     if (detail) error_hint(error, "%s", detail);
+    else if (code && state_is(code, "42501"))
+        error_hint(error, "this needs another login: docs/operations.md says what each may do");
     return status;
 }
 
@@ -133,6 +135,7 @@ void db_close(Db *db)
     PQfinish(db->connection);
     free(db->url);
     free(db->application);
+    free(db->acting);
     free(db);
 }
 
@@ -149,6 +152,22 @@ bool db_gone(Db *db)
 }
 void db_deadline(Db *db, int64_t ms) { db->deadline_ms = ms; }
 Status db_reopen(Db *db, Error *error) { return connect_now(db, error); }
+
+void db_act_as(Db *db, const char *function, Str who)
+{
+    ASSERT(!db->in_transaction);
+    free(db->acting);
+    db->acting = NULL;
+    if (!function) return;
+    OWNED_BUF Buf sql = {0};
+    buf_addf(&sql, "SELECT %s('", function);
+    for (size_t i = 0; i < who.n; i++) {
+        if (who.p[i] == '\'') buf_add_char(&sql, '\'');
+        buf_add_char(&sql, who.p[i]);
+    }
+    buf_add_text(&sql, "')");
+    db->acting = mem_strdup(sql.p);
+}
 
 // ---- waiting ----
 PGresult *db_result(Db *db)
@@ -223,6 +242,13 @@ void db_terminate(Terminated *t, int n, const Str *params)
 Status db_query(Db *db, const Statement *statement, int n, const Str *params, Rows **rows,
                 Error *error)
 {
+    if (db->acting && !db->in_transaction) {
+        DbCall call = {.statement = statement, .n = n, .params = params};
+        TRY(db_pipeline(db, true, &call, 1, true, error));
+        if (rows) *rows = call.rows;
+        else rows_free(call.rows);
+        return ST_OK;
+    }
     TRY(db_prepare(db, statement, error));
     Terminated t;
     db_terminate(&t, n, params);
@@ -277,7 +303,7 @@ static Status drain(Db *db, const char *name, Status status, Error *error)
     return status;
 }
 
-static void cancel(Db *db)
+void db_cancel(Db *db)
 {
     char why[256];
     PGcancel *handle = PQgetCancel(db->connection);
@@ -288,6 +314,7 @@ static void cancel(Db *db)
 Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row,
                  void *context, Error *error)
 {
+    ASSERT(!db->acting || db->in_transaction);
     TRY(db_prepare(db, statement, error));
     Terminated t;
     db_terminate(&t, n, params);
@@ -303,7 +330,7 @@ Status db_stream(Db *db, const Statement *statement, int n, const Str *params, R
         else if (got != PGRES_TUPLES_OK) status = db_failure(db, result, statement->name, error);
         PQclear(result);
     }
-    if (status != ST_OK && !db_lost(db)) cancel(db);
+    if (status != ST_OK && !db_lost(db)) db_cancel(db);
     return drain(db, statement->name, status, error);
 }
 
@@ -319,20 +346,42 @@ Str rows_str(const Rows *rows, int row, int column)
     return (Str){PQgetvalue(of(rows), row, column), (size_t)PQgetlength(of(rows), row, column)};
 }
 
+// Of a stream, whose values are binary: an integer of 1 to 8 bytes, big-endian.
+static bool is_binary(const Rows *rows, int column) { return PQfformat(of(rows), column) == 1; }
+
+static int64_t binary_int(const Rows *rows, int row, int column)
+{
+    Str s = rows_str(rows, row, column);
+    ASSERT(s.n >= 1 && s.n <= sizeof(int64_t));
+    uint64_t value = s.p[0] < 0 ? UINT64_MAX : 0;
+    for (size_t i = 0; i < s.n; i++) value = value << 8 | (unsigned char)s.p[i];
+    return (int64_t)value;
+}
+
 int64_t rows_int(const Rows *rows, int row, int column)
 {
     int64_t value;
+    if (is_binary(rows, column)) return binary_int(rows, row, column);
     ASSERT(str_to_int(rows_str(rows, row, column), &value));
     return value;
 }
 
 bool rows_bool(const Rows *rows, int row, int column)
 {
+    if (is_binary(rows, column)) return binary_int(rows, row, column) == 1;
     return str_is(rows_str(rows, row, column), "t");
+}
+
+static Instant binary_instant(const Rows *rows, int row, int column)
+{
+    int64_t us = binary_int(rows, row, column);
+    bool finite = us > INT64_MIN && us < INT64_MAX - INSTANT_MIN.us;
+    return (Instant){finite ? us + INSTANT_MIN.us : us}; // PostgreSQL counts from 2000-01-01
 }
 
 Instant rows_instant(const Rows *rows, int row, int column) // "2026-10-03 12:34:56.789+00"
 {
+    if (is_binary(rows, column)) return binary_instant(rows, row, column);
     Str s = rows_str(rows, row, column);
     char text[INSTANT_TEXT + 8];
     Instant instant;
@@ -346,6 +395,8 @@ Instant rows_instant(const Rows *rows, int row, int column) // "2026-10-03 12:34
 
 Day rows_day(const Rows *rows, int row, int column)
 {
+    if (is_binary(rows, column)) // counted from 2000-01-01, too
+        return (Day){(int32_t)(binary_int(rows, row, column) + DAY_MIN.days)};
     Str s = rows_str(rows, row, column);
     Day day;
     if (str_is(s, "2200-01-01")) return DAY_END;
@@ -410,12 +461,20 @@ void array_add_int(Buf *array, int64_t element)
 void array_end(Buf *array) { buf_add_char(array, '}'); }
 
 // ---- transactions ----
+static Status begin_now(Db *db, const char *begin, Error *error)
+{
+    OWNED_BUF Buf sql = {0};
+    buf_add_text(&sql, begin);
+    if (db->acting) buf_addf(&sql, "; %s", db->acting);
+    return db_script(db, sql.p, error);
+}
+
 static Status run_once(Db *db, const char *begin, DbWork work, void *context, Error *error)
 {
     ASSERT(!db->in_transaction);
-    TRY(db_script(db, begin, error));
+    Status status = begin_now(db, begin, error);
     db->in_transaction = true;
-    Status status = work(db, context, error);
+    if (status == ST_OK) status = work(db, context, error);
     db->in_transaction = false;
     if (status == ST_OK) {
         // A COMMIT of a transaction that failed within answers ROLLBACK without an error.

@@ -41,6 +41,12 @@ bool db_gone(Db *db);
 // for db_query, db_run, db_pipeline and db_transaction, not for streams and COPY.
 void db_deadline(Db *db, int64_t ms);
 
+// From now on every transaction that db_transaction, db_snapshot or db_pipeline begins runs
+// `SELECT function('who')` first, which decides as whom and on what the rest of it works; and what
+// db_query and db_run are asked outside of one runs in one of its own. It outlives db_reopen.
+// `function` NULL: no more of that. Never within a transaction, and db_stream only within one.
+void db_act_as(Db *db, const char *function, Str who);
+
 // ---- statements ----
 // Runs one prepared statement. `params[i].p == NULL` is NULL. Rows (may be NULL where none matter)
 // are owned by the caller. Failures are classified: ST_RETRY (connection, shutdown, serialization
@@ -77,6 +83,19 @@ void db_rollback(Db *db);
 typedef Status (*RowFn)(void *context, const Rows *rows, int row, Error *error);
 Status db_stream(Db *db, const Statement *statement, int n, const Str *params, RowFn row,
                  void *context, Error *error) MUST_USE;
+
+// The same, pulled: the owner asks for one row after the other while the server works ahead, so
+// that several streams, on connections of their own, can be merged. Values travel as binary: the
+// columns may be text, boolean, integer, date or timestamptz, whose infinities are INT64_MIN and
+// INT64_MAX.
+typedef struct Stream Stream;
+Status stream_open(Db *db, const Statement *statement, int n, const Str *params, Stream **out,
+                   Error *error) MUST_USE;
+// *row is the next one, at row number 0, until the next call; NULL behind the last.
+Status stream_next(Stream *stream, const Rows **row, Error *error) MUST_USE;
+void stream_close(Stream *stream); // takes NULL; ends the statement where rows are left
+static inline void stream_close_pointer(Stream **stream) { stream_close(*stream); }
+#define OWNED_STREAM __attribute__((cleanup(stream_close_pointer)))
 
 int rows_count(const Rows *rows);
 bool rows_null(const Rows *rows, int row, int column);

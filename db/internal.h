@@ -14,6 +14,7 @@ struct Db {
     const Statement *prepared[STATEMENTS_MAX];
     int prepared_count;
     bool in_transaction;
+    char *acting;        // SQL that every transaction begins with; NULL: none
     bool broken;         // the connection is of no more use
     bool late;           // because an answer did not come in time
     int64_t deadline_ms; // 0: none
@@ -32,4 +33,6 @@ typedef struct Terminated {
     int lengths[PARAMS_MAX];
 } Terminated;
 void db_terminate(Terminated *t, int n, const Str *params);
+// Asks the server to end the statement that is under way.
+void db_cancel(Db *db);
 Status db_failure(Db *db, const PGresult *result, const char *what, Error *error);

@@ -25,6 +25,12 @@ static const Statement RECORD = {"db/schema_record",
                                  "INSERT INTO schema_migration (version, name, sha256)"
                                  " VALUES ($1::integer, $2, sha256(convert_to($3, 'UTF8')))"};
 
+// What a migration makes is to belong to the owner of what is there, whoever migrates.
+static const Statement AS_OWNER = {
+    "db/schema_owner",
+    "SELECT set_config('role', 'tally_owner', true) FROM pg_class"
+    " WHERE oid = to_regclass('schema_migration') AND pg_get_userbyid(relowner) = 'tally_owner'"};
+
 static int newest_built_in(void)
 {
     int newest = 0;
@@ -65,6 +71,7 @@ static Status apply(Db *db, void *context, Error *error)
 {
     const Migration *m = context;
     OWNED_ARENA Arena *arena = arena_new();
+    TRY(db_query(db, &AS_OWNER, 0, NULL, NULL, error));
     if (db_script(db, m->text, error) != ST_OK) return error_prefix(error, "migration %s", m->name);
     Str params[] = {param_int(arena, m->version), str(m->name), str(m->text)};
     return db_run(db, &RECORD, 3, params, NULL, error);

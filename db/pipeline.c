@@ -44,6 +44,7 @@ static Status take_all(Db *db, bool begin, DbCall *calls, int count, bool commit
 {
     Status status = ST_OK;
     if (begin) status = take(db, NULL, "BEGIN", status, error);
+    if (begin && db->acting && !db->broken) status = take(db, NULL, db->acting, status, error);
     for (int i = 0; i < count && !db->broken; i++)
         status = take(db, &calls[i], calls[i].statement->name, status, error);
     if (commit && !db->broken) status = take(db, NULL, "COMMIT", status, error);
@@ -71,7 +72,7 @@ Status db_pipeline(Db *db, bool begin, DbCall *calls, int count, bool commit, Er
         db_rollback(db);
         return status;
     }
-    bool sent = !begin || send_text(db, BEGIN_TEXT);
+    bool sent = !begin || (send_text(db, BEGIN_TEXT) && (!db->acting || send_text(db, db->acting)));
     for (int i = 0; i < count && sent; i++) sent = send_call(db, &calls[i]);
     if (sent && commit) sent = send_text(db, "COMMIT");
     if (begin) db->in_transaction = true;

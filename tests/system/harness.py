@@ -172,8 +172,8 @@ class Postgres:
             self.process.send_signal(how)
             self.process.wait(60)
 
-    def url(self, database: str) -> str:
-        return f"postgresql:///{database}?host={self.folder}&user=postgres"
+    def url(self, database: str, login: str = "postgres") -> str:
+        return f"postgresql:///{database}?host={self.folder}&user={login}"
 
     def psql(self, database: str, sql: str) -> str:
         command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", sql]
@@ -182,7 +182,39 @@ class Postgres:
         return answer.stdout.rstrip("\n")
 
     def create(self, database: str, template: str | None = None) -> None:
-        self.psql("postgres", f"CREATE DATABASE {database} TEMPLATE {template or 'template0'}")
+        self.psql("postgres", f"CREATE DATABASE {database} TEMPLATE {template or 'template0'}"
+                              f" OWNER {MIGRATES}")
+
+    def prepare(self, binary: Path) -> None:
+        """Logins of each role, none of them a superuser, and a database to copy: `migrated`."""
+        self.psql("postgres", f"CREATE ROLE {MIGRATES} LOGIN CREATEROLE")
+        self.create("migrated")
+        self.migrate(binary, "migrated")
+        for login, roles in LOGINS.items():
+            self.psql("postgres", f"CREATE ROLE {login} LOGIN IN ROLE {roles}")
+
+    def migrate(self, binary: Path, database: str) -> None:
+        environment = {"TALLY_DATABASE_URL": self.url(database, MIGRATES)}
+        ran = subprocess.run(
+            [binary, "migrate"],
+            env=os.environ | environment, capture_output=True, text=True, check=False,
+        )
+        if ran.returncode != 0:
+            raise SystemExit(f"tally migrate failed with {ran.returncode}:\n{ran.stderr}")
+
+
+# Who runs what, as docs/operations.md has it.
+MIGRATES = "migrator"
+LOGINS = {
+    "collector": "tally_collector",
+    "service": "tally_service",
+    "finance": "tally_finance",
+    "operator": "tally_collector, tally_finance",
+}
+LOGIN_OF = {"migrate": MIGRATES, "accounts": "operator", "catalog": "operator"}
+LOGIN_OF |= dict.fromkeys(("meter", "dead-letters"), "collector")
+LOGIN_OF |= dict.fromkeys(("serve", "quota", "usage", "estimate", "reconcile"), "service")
+LOGIN_OF |= dict.fromkeys(("invoices", "explain", "audit", "report", "tokens"), "finance")
 
 
 # ---- the binary ----
@@ -244,7 +276,8 @@ class World:
         env: dict[str, str] | None = None,
         seconds: float | None = None,
     ) -> Ran:
-        """Runs the binary to its end; its exit status must be `exit` (None: any)."""
+        """Runs the binary to its end, with the login of its subcommand; its exit status must be
+        `exit` (None: any)."""
         process = self.start(*arguments, env=env, stdin=subprocess.PIPE)
         bytes_in = input.encode() if isinstance(input, str) else input
         try:
@@ -273,7 +306,8 @@ class World:
         """Starts the binary, and does not wait for its end."""
         pipe = subprocess.PIPE
         how = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe} | how
-        variables = {"TALLY_DATABASE_URL": self.postgres.url(self.database)}
+        login = LOGIN_OF.get(str(arguments[0]), "service") if arguments else "service"
+        variables = {"TALLY_DATABASE_URL": self.postgres.url(self.database, login)}
         return subprocess.Popen(
             [self.binary, *map(str, arguments)],
             env=os.environ | variables | self.environment | (env or {}),
@@ -301,10 +335,8 @@ class World:
         """A server that no other test uses, for tests that stop it."""
         server = Postgres(self.postgres.folder.parent / f"postgres-{os.getpid()}")
         server.start()
+        server.prepare(self.binary)
         self.postgres, self.template = server, "migrated"
-        server.create("migrated")
-        self.database = "migrated"
-        self.tally("migrate")
         self.fresh()
 
 

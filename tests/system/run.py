@@ -18,7 +18,6 @@ import re
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -92,14 +91,7 @@ class Runner:
     def prepare(self) -> None:
         """One migrated database, which all others are copied from."""
         self.postgres.start()
-        self.postgres.create("migrated")
-        environment = {"TALLY_DATABASE_URL": self.postgres.url("migrated")}
-        ran = subprocess.run(
-            [self.chosen.binary.resolve(), "migrate"],
-            env=os.environ | environment, capture_output=True, text=True, check=False,
-        )
-        if ran.returncode != 0:
-            raise SystemExit(f"tally migrate failed with {ran.returncode}:\n{ran.stderr}")
+        self.postgres.prepare(self.chosen.binary.resolve())
 
     def run(self, tests: list[Test]) -> None:
         waiting = list(tests)
