@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "billing/guard.h"
+#include "billing/ledger.h"
 #include "catalog/store.h"
 #include "cli/cli.h"
 #include "meter/rebuild.h"
@@ -31,6 +32,29 @@ static Status check_accounts(Db *db, const Catalog *catalog, Error *error)
     return ST_OK;
 }
 
+// `context` is the Books.
+static Status stays_as_billed(void *context, Str account, Day day, Error *error)
+{
+    Period period = day_period(day);
+    if (!books_closed(context, period, account)) return ST_OK;
+    char of[PERIOD_TEXT], on[DAY_TEXT];
+    error_set(error, ST_REFUSED,
+              "account %.*s: what it used on %s, in the closed period %s, would change",
+              (int)account.n, account.p, day_format(day, on), period_format(period, of));
+    error_hint(error, "let the change begin after the closed periods, or use --retroactive");
+    return ST_REFUSED;
+}
+
+static Status count_again(Db *db, const Apply *a, const Catalog *before, Error *error)
+{
+    OWNED_ARENA Arena *arena = arena_new();
+    Books books;
+    if (a->retroactive) return meter_rebuild(db, before, a->catalog, NULL, NULL, error);
+    TRY(db_script(db, "LOCK TABLE closing IN SHARE MODE", error)); // see billing/close.c
+    TRY(books_read(db, arena, &books, error));
+    return meter_rebuild(db, before, a->catalog, stays_as_billed, &books, error);
+}
+
 // What was metered and what was billed are looked at last, with the new catalogue in place: usage
 // is counted again where it changed, and closed periods are rated again.
 static Status apply(Db *db, void *context, Error *error)
@@ -46,7 +70,7 @@ static Status apply(Db *db, void *context, Error *error)
     TRY(catalog_save(db, a->text, &a->catalog->revision, error));
     a->changed = a->catalog->revision != revision;
     if (!a->changed || !before) return ST_OK;
-    TRY(meter_rebuild(db, before, a->catalog, error));
+    TRY(count_again(db, a, before, error));
     return billing_guard(db, NULL, 0, a->retroactive, error);
 }
 

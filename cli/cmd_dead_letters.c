@@ -5,11 +5,82 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-// ---- list ----
+// ---- which ones ----
 static const char STATES[] = "open|metered|discarded|all";
 static const char REASONS[] =
     "malformed|invalid|unknown_type|unknown_account|unknown_size|future|conflict|rejected";
-enum { PREVIEW_BYTES = 200 };
+enum { IDS_MAX = 10000 };
+
+// What the options say; a reason below 0 is any.
+typedef struct Asked {
+    int state, reason;
+    const char *account, *vm, *topic, *file;
+    LetterFilter filter;
+} Asked;
+
+// The rows of every command here.
+#define FILTERS(asked)                                                                             \
+    {"reason", OPTION_CHOICE, &(asked).reason, .help = "only those", .choices = REASONS},          \
+        {"account", OPTION_TEXT, &(asked).account, .argument = "ACCOUNT",                          \
+         .help = "only those of this account, where it could be read"},                            \
+        {"vm", OPTION_TEXT, &(asked).vm, .argument = "VM", .help = "only those of this VM"},       \
+        {"topic", OPTION_TEXT, &(asked).topic, .argument = "NAME",                                 \
+         .help = "only those of this Kafka topic"},                                                \
+        {"file", OPTION_TEXT, &(asked).file, .argument = "FILE",                                   \
+         .help = "only those of this file, named as it was to tally meter"},                       \
+        {"since",                                                                                  \
+         OPTION_INSTANT,                                                                           \
+         &(asked).filter.since,                                                                    \
+         .given = &(asked).filter.has_since,                                                       \
+         .argument = "TIME",                                                                       \
+         .help = "only those that arrived then or later"},                                         \
+    {                                                                                              \
+        "until", OPTION_INSTANT, &(asked).filter.until, .given = &(asked).filter.has_until,        \
+                                                        .argument = "TIME",                        \
+                                                        .help = "only those that arrived before"   \
+    }
+#define LIMIT(asked)                                                                               \
+    {                                                                                              \
+        "limit", OPTION_INT, &(asked).filter.limit, &(asked).filter.has_limit, "N",                \
+            "the first so many, in order of arrival"                                               \
+    }
+
+static Str given(const char *text) { return text ? str(text) : (Str){0}; }
+
+static Status take_asked(Asked *asked, char **ids, int count, Arena *arena, Error *error)
+{
+    LetterFilter *filter = &asked->filter;
+    filter->account = given(asked->account);
+    filter->vm = given(asked->vm);
+    filter->topic = given(asked->topic);
+    filter->file = given(asked->file);
+    if (asked->reason >= 0) filter->reason = str(dead_reason_name((DeadReason)asked->reason + 1));
+    int64_t *number = arena_alloc(arena, ((size_t)count + 1) * sizeof *number);
+    for (int i = 0; i < count; i++)
+        if (!str_to_int(str(ids[i]), &number[i]) || number[i] <= 0)
+            return error_set(error, ST_BAD_INPUT,
+                             "\"%s\" is not the id of a dead letter (a positive number)", ids[i]);
+    filter->ids = number;
+    filter->ids_count = (size_t)count;
+    return ST_OK;
+}
+
+static void take_state(Asked *asked)
+{
+    static const char *const states[] = {"open", "metered", "discarded"};
+    if (asked->state < 3) asked->filter.state = str(states[asked->state]);
+}
+
+// Whether anything says which ones; a limit alone does not.
+static bool is_narrow(const LetterFilter *f)
+{
+    return f->ids_count || !str_absent(f->reason) || !str_absent(f->account) ||
+           !str_absent(f->vm) || !str_absent(f->topic) || !str_absent(f->file) || f->has_since ||
+           f->has_until;
+}
+
+// ---- list ----
+enum { LIST_PIECE_BYTES = 256 * 1024 };
 
 // Bytes that are not text are shown as hexadecimal; nothing is cut in JSON.
 static void add_bytes(JsonWriter *w, const char *name, const char *name_hex, Str bytes)
@@ -69,44 +140,99 @@ static void letter_to_text(const DeadLetter *d, Buf *out)
     buf_add_char(out, '\n');
 }
 
+typedef struct Listing {
+    Buf *out;
+    JsonWriter *json; // NULL: as a table
+} Listing;
+
+static Status list_letter(void *context, const DeadLetter *letter, Error *error)
+{
+    Listing *l = context;
+    if (l->json) letter_to_json(letter, l->json);
+    else letter_to_text(letter, l->out);
+    if (l->out->n < LIST_PIECE_BYTES) return ST_OK;
+    TRY(cli_write(buf_str(l->out), error));
+    buf_clear(l->out);
+    return ST_OK;
+}
+
 Status cmd_dead_letters_list(int argc, char **argv, Error *error)
 {
-    static const Usage usage = {"tally dead-letters list", "",
-                                "Lists what could not be metered, oldest first.", 0, 0};
-    static const char *const states[] = {"open", "metered", "discarded", NULL};
-    static const char *const reasons[] = {"malformed",       "invalid",      "unknown_type",
-                                          "unknown_account", "unknown_size", "future",
-                                          "conflict",        "rejected"};
-    int state = 0, reason = -1, format = 0;
+    static const Usage usage = {"tally dead-letters list", "[ID...]",
+                                "Lists what could not be metered, oldest first.", 0, IDS_MAX};
+    Asked asked = {.reason = -1};
+    int format = 0;
+    bool has_state = false;
     const Option options[] = {
-        {"state", OPTION_CHOICE, &state, .help = "default open", .choices = STATES},
-        {"reason", OPTION_CHOICE, &reason, .help = "only those", .choices = REASONS},
+        {"state", OPTION_CHOICE, &asked.state, &has_state,
+         .help = "default open; all where ids are given", .choices = STATES},
+        FILTERS(asked),
+        LIMIT(asked),
         {"format", OPTION_CHOICE, &format, .help = "default table", .choices = "table|json"},
         {0},
     };
-    char **arguments;
-    int none;
-    TRY(options_parse(&usage, options, argc, argv, &arguments, &none, error));
+    char **ids;
+    int count;
+    TRY(options_parse(&usage, options, argc, argv, &ids, &count, error));
+    OWNED_ARENA Arena *arena = arena_new();
+    TRY(take_asked(&asked, ids, count, arena, error));
+    if (has_state || count == 0) take_state(&asked);
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
     OWNED_BUF Buf out = {0};
     JsonWriter w = {.out = &out, .pretty = true};
     bool json = format == 1;
+    Listing listing = {&out, json ? &w : NULL};
     if (json) jw_begin_array(&w, NULL);
     else buf_addf(&out, "%-8s %-9s %-16s where  why\n", "id", "state", "reason");
-    int64_t after = 0;
-    for (size_t count = LETTERS_PAGE; count == LETTERS_PAGE;) {
-        OWNED_ARENA Arena *arena = arena_new();
-        DeadLetter *letters;
-        TRY(dead_letters_list(db, str(states[state]), reason < 0 ? (Str){0} : str(reasons[reason]),
-                              after, LETTERS_PAGE, arena, &letters, &count, error));
-        for (size_t i = 0; i < count; i++) {
-            if (json) letter_to_json(&letters[i], &w);
-            else letter_to_text(&letters[i], &out);
-            after = letters[i].id;
+    TRY(dead_letters_list(db, &asked.filter, list_letter, &listing, error));
+    if (json) jw_end_array(&w);
+    if (json) buf_add_char(&out, '\n');
+    return cli_write(buf_str(&out), error);
+}
+
+// ---- count ----
+Status cmd_dead_letters_count(int argc, char **argv, Error *error)
+{
+    static const Usage usage = {"tally dead-letters count", "",
+                                "Counts what could not be metered, by reason and by what became "
+                                "of it.",
+                                0, 0};
+    Asked asked = {.reason = -1, .state = 3};
+    int format = 0;
+    const Option options[] = {
+        {"state", OPTION_CHOICE, &asked.state, .help = "default all", .choices = STATES},
+        FILTERS(asked),
+        {"format", OPTION_CHOICE, &format, .help = "default table", .choices = "table|json"},
+        {0},
+    };
+    char **none;
+    int count;
+    TRY(options_parse(&usage, options, argc, argv, &none, &count, error));
+    OWNED_ARENA Arena *arena = arena_new();
+    TRY(take_asked(&asked, NULL, 0, arena, error));
+    take_state(&asked);
+    OWNED_DB Db *db = NULL;
+    TRY(cli_db(&db, error));
+    LetterCount *counts;
+    size_t n;
+    TRY(dead_letters_count(db, &asked.filter, arena, &counts, &n, error));
+    OWNED_BUF Buf out = {0};
+    JsonWriter w = {.out = &out, .pretty = true};
+    bool json = format == 1;
+    if (json) jw_begin_array(&w, NULL);
+    else buf_addf(&out, "%-16s %-9s  count\n", "reason", "state");
+    for (size_t i = 0; i < n; i++) {
+        if (!json) {
+            buf_addf(&out, "%-16s %-9s  %" PRId64 "\n", counts[i].reason.p, counts[i].state.p,
+                     counts[i].letters);
+            continue;
         }
-        TRY(cli_write(buf_str(&out), error));
-        buf_clear(&out);
+        jw_begin_object(&w, NULL);
+        jw_str(&w, "reason", counts[i].reason);
+        jw_str(&w, "state", counts[i].state);
+        jw_int(&w, "count", counts[i].letters);
+        jw_end_object(&w);
     }
     if (json) jw_end_array(&w);
     if (json) buf_add_char(&out, '\n');
@@ -114,28 +240,10 @@ Status cmd_dead_letters_list(int argc, char **argv, Error *error)
 }
 
 // ---- retry and discard ----
-typedef struct Chosen {
-    int64_t *ids;
-    size_t count;
-} Chosen;
-
-static Status read_ids(char **arguments, int count, bool all, Arena *arena, Chosen *out,
-                       Error *error)
+static Status not_both(const Asked *asked, bool all, Error *error)
 {
-    if (count == 0 && !all) {
-        error_set(error, ST_BAD_INPUT, "which ones? give ids, or --all");
-        error_hint(error, "tally dead-letters list shows them");
-        return ST_BAD_INPUT;
-    }
-    if (count > 0 && all) return error_set(error, ST_BAD_INPUT, "give ids or --all, not both");
-    out->ids = arena_alloc(arena, ((size_t)count + 1) * sizeof *out->ids);
-    out->count = (size_t)count;
-    for (int i = 0; i < count; i++)
-        if (!str_to_int(str(arguments[i]), &out->ids[i]) || out->ids[i] <= 0)
-            return error_set(error, ST_BAD_INPUT,
-                             "\"%s\" is not the id of a dead letter (a positive number)",
-                             arguments[i]);
-    return ST_OK;
+    if (!all || !is_narrow(&asked->filter)) return ST_OK;
+    return error_set(error, ST_BAD_INPUT, "say which ones, or --all, not both");
 }
 
 Status cmd_dead_letters_retry(int argc, char **argv, Error *error)
@@ -143,26 +251,28 @@ Status cmd_dead_letters_retry(int argc, char **argv, Error *error)
     static const Usage usage = {
         "tally dead-letters retry", "[ID...]",
         "Meters open dead letters again, by the same rules as everything else. "
-        "Without ids: all.",
-        0, 10000};
+        "Where nothing says which ones: all.",
+        0, IDS_MAX};
+    Asked asked = {.reason = -1};
     bool all = false, has_as_of = false;
     Instant as_of;
     const Option options[] = {
-        {"all", OPTION_FLAG, &all, .help = "all that are open (the default without ids)"},
+        FILTERS(asked),
+        LIMIT(asked),
+        {"all", OPTION_FLAG, &all, .help = "all that are open (the default)"},
         {"as-of", OPTION_INSTANT, &as_of, &has_as_of, "TIME", "stands in for the clock"},
         {0},
     };
-    char **arguments;
+    char **ids;
     int count;
-    TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
+    TRY(options_parse(&usage, options, argc, argv, &ids, &count, error));
     OWNED_ARENA Arena *arena = arena_new();
-    Chosen chosen = {0};
-    TRY(read_ids(arguments, count, all || count == 0, arena, &chosen, error));
+    TRY(take_asked(&asked, ids, count, arena, error));
+    TRY(not_both(&asked, all, error));
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
     int64_t metered = 0;
-    TRY(dead_letters_retry(db, has_as_of ? &as_of : NULL, chosen.ids, chosen.count, &metered,
-                           error));
+    TRY(dead_letters_retry(db, has_as_of ? &as_of : NULL, &asked.filter, &metered, error));
     fprintf(stderr, "%" PRId64 " dead letters are metered now\n", metered);
     return ST_OK;
 }
@@ -171,20 +281,32 @@ Status cmd_dead_letters_discard(int argc, char **argv, Error *error)
 {
     static const Usage usage = {
         "tally dead-letters discard", "[ID...]",
-        "Puts open dead letters away, for good; they stay on record. Needs ids, or --all.", 0,
-        10000};
+        "Puts open dead letters away, for good; they stay on record. Needs to be told which ones, "
+        "or --all.",
+        0, IDS_MAX};
+    Asked asked = {.reason = -1};
     bool all = false;
-    const Option options[] = {{"all", OPTION_FLAG, &all, .help = "all that are open"}, {0}};
-    char **arguments;
+    const Option options[] = {
+        FILTERS(asked),
+        LIMIT(asked),
+        {"all", OPTION_FLAG, &all, .help = "all that are open"},
+        {0},
+    };
+    char **ids;
     int count;
-    TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
+    TRY(options_parse(&usage, options, argc, argv, &ids, &count, error));
     OWNED_ARENA Arena *arena = arena_new();
-    Chosen chosen = {0};
-    TRY(read_ids(arguments, count, all, arena, &chosen, error));
+    TRY(take_asked(&asked, ids, count, arena, error));
+    TRY(not_both(&asked, all, error));
+    if (!all && !is_narrow(&asked.filter)) {
+        error_set(error, ST_BAD_INPUT, "which ones? give ids, a filter (--reason ...), or --all");
+        error_hint(error, "tally dead-letters list shows them");
+        return ST_BAD_INPUT;
+    }
     OWNED_DB Db *db = NULL;
     TRY(cli_db(&db, error));
     int64_t discarded = 0;
-    TRY(dead_letters_discard(db, chosen.ids, chosen.count, &discarded, error));
+    TRY(dead_letters_discard(db, &asked.filter, &discarded, error));
     fprintf(stderr, "%" PRId64 " dead letters are discarded\n", discarded);
     return ST_OK;
 }

@@ -49,7 +49,7 @@ static Status look_up_accounts(Attempt *a, Error *error)
     return ST_OK;
 }
 
-static void check_against_now(Attempt *a, Instant clock)
+static void check_against_now(Attempt *a)
 {
     char at[INSTANT_TEXT], now[INSTANT_TEXT];
     for (size_t i = 0; i < a->count; i++) {
@@ -66,9 +66,9 @@ static void check_against_now(Attempt *a, Instant clock)
             condemn(a, item, DEAD_UNKNOWN_SIZE,
                     "no size holds %lld millicpu and %lld bytes of memory",
                     (long long)event->millicpu, (long long)event->memory_bytes);
-        else if (event->at.us > clock.us + FUTURE_US)
+        else if (event->at.us > a->clock.us + FUTURE_US)
             condemn(a, item, DEAD_FUTURE, "time %s is more than 5 minutes ahead of the clock, %s",
-                    instant_format(event->at, at), instant_format(clock, now));
+                    instant_format(event->at, at), instant_format(a->clock, now));
     }
 }
 
@@ -308,6 +308,8 @@ static void short_run_ended(void *context, const Run *run)
 static void take_short_way(Attempt *a, VmGroup *group)
 {
     Short context = {a, group};
+    group->changes = group->added_count > 0;
+    if (group->changes) group->reach = timeline_reach(&group->timeline, group->added[0]->at);
     for (size_t i = 0, n; i < group->added_count; i += n) {
         for (n = 1;
              i + n < group->added_count && group->added[i + n]->at.us == group->added[i]->at.us;)
@@ -349,6 +351,8 @@ static Status long_way_done(void *context, const History *history, Error *error)
     VmGroup *group = l->group[l->at++];
     attempt_difference(history, l->view, &a->ended, &a->gone, &a->cells, &a->cells, a->arena);
     group_take(group, history, a->arena);
+    group->changes = history->differs;
+    group->reach = history->reach;
     a->meter->tally.late_vms++;
     return ST_OK;
 }
@@ -376,10 +380,9 @@ Status attempt_decide(Attempt *a, Error *error)
         item->dead = item->rejected ? DEAD_REJECTED : item->decoded;
         if (!item->rejected) item->detail = item->decoded_detail;
     }
-    Instant clock;
-    TRY(clock_read(a->meter, &clock, error));
+    TRY(clock_read(a->meter, &a->clock, error));
     TRY(look_up_accounts(a, error));
-    check_against_now(a, clock);
+    check_against_now(a);
     group_items(a);
     for (size_t g = 0; g < a->groups; g++) {
         VmGroup *group = &a->group[g];

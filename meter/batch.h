@@ -32,8 +32,10 @@ typedef struct VmGroup {
     bool has_last;
     Instant last_at;
     bool pending;
-    bool late;  // needs to look back
-    bool known; // taken from the cache
+    bool late;    // needs to look back
+    bool known;   // taken from the cache
+    bool changes; // what is new may change its minutes, from `reach` on
+    Instant reach;
     Timeline timeline;
     bool ran, was_watched, was_lost; // its phase, as loaded
 } VmGroup;
@@ -71,6 +73,7 @@ typedef struct Attempt {
     size_t count;
     bool careful; // look up every identity
     bool last;    // the batch ends with these items: progress may be written
+    Instant clock;
     VmGroup *group;
     size_t groups;
     RunRows ended, gone;
@@ -148,7 +151,8 @@ void attempt_difference(const History *history, const HistoryView *view, RunRows
 // What a history's wanted side makes of a VM, copied into `arena`.
 void group_take(VmGroup *group, const History *history, Arena *arena);
 // Writes runs, day totals and VM rows; used by metering and by a rebuild alike.
-int run_rows_compare(const void *a, const void *b); // of two RunRow, by the run's key
+int run_rows_compare(const void *a, const void *b);    // of two RunRow, by the run's key
+int usage_cells_compare(const void *a, const void *b); // of two UsageCell, by account, day, size
 Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone, Error *error)
     MUST_USE;
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error) MUST_USE;
@@ -157,6 +161,14 @@ Status write_vms(Db *db, const Catalog *catalog, const VmGroup *group, size_t gr
 // Loads the rows of those that are not `known`; afterwards `ran` and its like are set in all.
 Status load_vms(Db *db, const Catalog *catalog, VmGroup *group, size_t groups, Arena *arena,
                 Error *error) MUST_USE;
+
+// meter/unsettled.c: tells billing whose usage may have changed since when.
+typedef struct Unsettled {
+    Str account;
+    Day since;
+} Unsettled;
+Status unsettled_add(Db *db, const Unsettled *row, size_t n, Error *error) MUST_USE;
+Status write_unsettled(const Attempt *attempt, Error *error) MUST_USE;
 
 // meter/cache.c: VMs as they stood after our last write.
 typedef struct VmCache VmCache;

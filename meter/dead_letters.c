@@ -64,21 +64,27 @@ static int64_t dead_so_far(const Meter *meter)
     return sum;
 }
 
+// Pages begin behind an id, and end after so many rows or with `left`: the last two parameters.
+static Status next_page(Db *db, const Statement *statement, int n, Str *params, int64_t after,
+                        int64_t left, Arena *arena, Rows **rows, Error *error)
+{
+    params[n - 2] = param_int(arena, after);
+    params[n - 1] = param_int(arena, left < LETTERS_PAGE ? left : LETTERS_PAGE);
+    return db_query(db, statement, n, params, rows, error);
+}
+
 // Takes pages of (id, origin, position, key, value, headers) in order of id through the meter's
-// door. `params[1]` is the id to go on behind.
-static Status retry_pages(Meter *meter, const Statement *statement, Str params[3], int64_t *metered,
-                          Error *error)
+// door, `left` rows at most.
+static Status retry_pages(Meter *meter, const Statement *statement, int n, Str *params,
+                          int64_t left, int64_t *metered, Error *error)
 {
     ASSERT(meter_pending(meter) == 0);
     int64_t after = 0, dead_before = dead_so_far(meter), tried = 0;
-    for (int n = LETTERS_PAGE; n == LETTERS_PAGE;) {
+    for (bool more = true; more;) {
         OWNED_ARENA Arena *arena = arena_new();
         OWNED_ROWS Rows *rows = NULL;
-        params[1] = param_int(arena, after);
-        params[2] = param_int(arena, LETTERS_PAGE);
-        TRY(db_query(meter_db(meter), statement, 3, params, &rows, error));
-        n = rows_count(rows);
-        for (int row = 0; row < n; row++) {
+        TRY(next_page(meter_db(meter), statement, n, params, after, left, arena, &rows, error));
+        for (int row = 0; row < rows_count(rows); row++) {
             after = rows_int(rows, row, 0);
             Message message = message_from(rows, row, 3, arena);
             meter_add(meter, &message,
@@ -86,10 +92,12 @@ static Status retry_pages(Meter *meter, const Statement *statement, Str params[3
                                     .position = rows_int(rows, row, 2),
                                     .place = -1,
                                     .letter = after});
-            tried++;
             if (meter_full(meter)) TRY(meter_flush(meter, error));
         }
         TRY(meter_flush(meter, error));
+        tried += rows_count(rows);
+        left -= rows_count(rows);
+        more = rows_count(rows) == LETTERS_PAGE;
     }
     *metered = tried - (dead_so_far(meter) - dead_before);
     return ST_OK;
@@ -101,7 +109,7 @@ Status meter_retry_due(Meter *meter, int64_t *metered, Error *error)
     Instant clock;
     TRY(meter_clock(meter, &clock, error));
     Str params[3] = {param_instant(arena, instant_add_us(clock, FUTURE_US))};
-    return retry_pages(meter, &SQL_METER_DEAD_LETTER_DUE, params, metered, error);
+    return retry_pages(meter, &SQL_METER_DEAD_LETTER_DUE, 3, params, INT64_MAX, metered, error);
 }
 
 Status meter_retry_dead_letters(Db *db, const Instant *as_of, int64_t *metered, Error *error)
@@ -112,13 +120,37 @@ Status meter_retry_dead_letters(Db *db, const Instant *as_of, int64_t *metered, 
 }
 
 // ---- by hand ----
-static Str id_list(const int64_t *ids, size_t n, Buf *out)
+enum { FILTER_PARAMS = 9 };
+
+static Str id_list(const LetterFilter *filter, Arena *arena)
 {
-    if (n == 0) return (Str){0};
-    array_begin(out);
-    for (size_t i = 0; i < n; i++) array_add_int(out, ids[i]);
-    array_end(out);
-    return buf_str(out);
+    if (filter->ids_count == 0) return (Str){0};
+    OWNED_BUF Buf list = {0};
+    array_begin(&list);
+    for (size_t i = 0; i < filter->ids_count; i++) array_add_int(&list, filter->ids[i]);
+    array_end(&list);
+    return arena_copy(arena, buf_str(&list));
+}
+
+static void fill_params(const LetterFilter *filter, Str state, Arena *arena,
+                        Str params[static FILTER_PARAMS])
+{
+    const Str values[FILTER_PARAMS] = {
+        id_list(filter, arena),
+        state,
+        filter->reason,
+        filter->account,
+        filter->vm,
+        filter->topic,
+        filter->file,
+        filter->has_since ? param_instant(arena, filter->since) : (Str){0},
+        filter->has_until ? param_instant(arena, filter->until) : (Str){0}};
+    memcpy(params, values, sizeof values);
+}
+
+static int64_t limit_of(const LetterFilter *filter)
+{
+    return filter->has_limit ? filter->limit : INT64_MAX;
 }
 
 static Status check_ids(Db *db, Str list, Error *error)
@@ -133,48 +165,84 @@ static Status check_ids(Db *db, Str list, Error *error)
     return ST_MISSING;
 }
 
-Status dead_letters_retry(Db *db, const Instant *as_of, const int64_t *ids, size_t n,
+Status dead_letters_retry(Db *db, const Instant *as_of, const LetterFilter *filter,
                           int64_t *metered, Error *error)
 {
-    OWNED_BUF Buf list = {0};
-    Str params[3] = {id_list(ids, n, &list)};
+    OWNED_ARENA Arena *arena = arena_new();
+    Str params[FILTER_PARAMS + 2];
+    fill_params(filter, STR("open"), arena, params);
     TRY(check_ids(db, params[0], error));
     OWNED_METER Meter *meter = NULL;
     TRY(meter_new(db, as_of, 0, &meter, error));
-    return retry_pages(meter, &SQL_METER_DEAD_LETTER_PICK, params, metered, error);
+    return retry_pages(meter, &SQL_METER_DEAD_LETTER_LIST, FILTER_PARAMS + 2, params,
+                       limit_of(filter), metered, error);
 }
 
-Status dead_letters_discard(Db *db, const int64_t *ids, size_t n, int64_t *discarded, Error *error)
+Status dead_letters_discard(Db *db, const LetterFilter *filter, int64_t *discarded, Error *error)
 {
-    OWNED_BUF Buf list = {0};
-    Str param = id_list(ids, n, &list);
-    TRY(check_ids(db, param, error));
-    return db_run(db, &SQL_METER_DEAD_LETTER_DISCARD, 1, &param, discarded, error);
+    OWNED_ARENA Arena *arena = arena_new();
+    Str params[FILTER_PARAMS + 1];
+    fill_params(filter, STR("open"), arena, params);
+    TRY(check_ids(db, params[0], error));
+    params[FILTER_PARAMS] = filter->has_limit ? param_int(arena, filter->limit) : (Str){0};
+    return db_run(db, &SQL_METER_DEAD_LETTER_DISCARD, FILTER_PARAMS + 1, params, discarded, error);
 }
 
-Status dead_letters_list(Db *db, Str state, Str reason, int64_t after, int limit, Arena *arena,
-                         DeadLetter **out, size_t *count, Error *error)
+static DeadLetter letter_from(const Rows *rows, int row, Arena *arena)
+{
+    DeadLetter d = {.id = rows_int(rows, row, 0),
+                    .position = rows_int(rows, row, 2),
+                    .message = message_from(rows, row, 3, arena),
+                    .reason = rows_str(rows, row, 6),
+                    .detail = rows_str(rows, row, 7),
+                    .account = rows_str(rows, row, 8),
+                    .vm = rows_str(rows, row, 9),
+                    .has_at = !rows_null(rows, row, 10),
+                    .topic = rows_str(rows, row, 11),
+                    .has_partition = !rows_null(rows, row, 12),
+                    .file = rows_str(rows, row, 13),
+                    .arrived_at = rows_instant(rows, row, 14),
+                    .state = rows_str(rows, row, 15)};
+    if (d.has_at) d.at = rows_instant(rows, row, 10);
+    if (d.has_partition) d.partition = rows_int(rows, row, 12);
+    return d;
+}
+
+Status dead_letters_list(Db *db, const LetterFilter *filter, LetterFn each, void *context,
+                         Error *error)
+{
+    OWNED_ARENA Arena *kept = arena_new();
+    Str params[FILTER_PARAMS + 2];
+    fill_params(filter, filter->state, kept, params);
+    int64_t after = 0, left = limit_of(filter);
+    for (bool more = true; more;) {
+        OWNED_ARENA Arena *arena = arena_new();
+        OWNED_ROWS Rows *rows = NULL;
+        TRY(next_page(db, &SQL_METER_DEAD_LETTER_LIST, FILTER_PARAMS + 2, params, after, left,
+                      arena, &rows, error));
+        for (int row = 0; row < rows_count(rows); row++) {
+            DeadLetter letter = letter_from(rows, row, arena);
+            TRY(each(context, &letter, error));
+            after = letter.id;
+        }
+        left -= rows_count(rows);
+        more = rows_count(rows) == LETTERS_PAGE;
+    }
+    return ST_OK;
+}
+
+Status dead_letters_count(Db *db, const LetterFilter *filter, Arena *arena, LetterCount **out,
+                          size_t *count, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
-    Str params[] = {state, reason, param_int(arena, after), param_int(arena, limit)};
-    TRY(db_query(db, &SQL_METER_DEAD_LETTER_LIST, 4, params, &rows, error));
+    Str params[FILTER_PARAMS];
+    fill_params(filter, filter->state, arena, params);
+    TRY(db_query(db, &SQL_METER_DEAD_LETTER_COUNT, FILTER_PARAMS, params, &rows, error));
     *count = (size_t)rows_count(rows);
     *out = arena_alloc(arena, (*count + 1) * sizeof **out);
-    for (int row = 0; row < rows_count(rows); row++) {
-        DeadLetter *d = &(*out)[row];
-        d->id = rows_int(rows, row, 0);
-        Str *const texts[] = {&d->reason, &d->detail, &d->account, &d->vm};
-        for (int i = 0; i < 4; i++) *texts[i] = arena_copy(arena, rows_str(rows, row, 1 + i));
-        d->has_at = !rows_null(rows, row, 5);
-        if (d->has_at) d->at = rows_instant(rows, row, 5);
-        d->topic = arena_copy(arena, rows_str(rows, row, 6));
-        d->has_partition = !rows_null(rows, row, 7);
-        if (d->has_partition) d->partition = rows_int(rows, row, 7);
-        d->file = arena_copy(arena, rows_str(rows, row, 8));
-        d->position = rows_int(rows, row, 9);
-        d->message = message_from(rows, row, 10, arena);
-        d->arrived_at = rows_instant(rows, row, 13);
-        d->state = arena_copy(arena, rows_str(rows, row, 14));
-    }
+    for (int row = 0; row < rows_count(rows); row++)
+        (*out)[row] = (LetterCount){arena_copy(arena, rows_str(rows, row, 0)),
+                                    arena_copy(arena, rows_str(rows, row, 1)),
+                                    rows_int(rows, row, 2)};
     return ST_OK;
 }

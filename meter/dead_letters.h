@@ -13,11 +13,24 @@ Status meter_retry_due(Meter *meter, int64_t *metered, Error *error) MUST_USE;
 // The same on a connection without a meter.
 Status meter_retry_dead_letters(Db *db, const Instant *as_of, int64_t *metered, Error *error)
     MUST_USE;
-// Tries open ones again: these ids, or all where n is 0. ST_MISSING where an id is not an open dead
+
+// ---- by hand ----
+// Which ones are meant. What is absent, or has no number, is as it may be.
+typedef struct LetterFilter {
+    const int64_t *ids;
+    size_t ids_count;
+    Str state, reason, account, vm, topic, file;
+    bool has_since, has_until, has_limit;
+    Instant since, until; // of their arrival: [since, until)
+    int64_t limit;        // the first so many in order of id, which is that of arrival
+} LetterFilter;
+
+// Tries open ones again (`state` is not looked at). ST_MISSING where an id is not an open dead
 // letter's: nothing is tried.
-Status dead_letters_retry(Db *db, const Instant *as_of, const int64_t *ids, size_t n,
+Status dead_letters_retry(Db *db, const Instant *as_of, const LetterFilter *filter,
                           int64_t *metered, Error *error) MUST_USE;
-Status dead_letters_discard(Db *db, const int64_t *ids, size_t n, int64_t *discarded, Error *error)
+// Gives open ones up, all at once; otherwise as dead_letters_retry.
+Status dead_letters_discard(Db *db, const LetterFilter *filter, int64_t *discarded, Error *error)
     MUST_USE;
 
 typedef struct DeadLetter {
@@ -29,6 +42,16 @@ typedef struct DeadLetter {
     Message message;
 } DeadLetter;
 
-// Up to `limit` after id `after`, by id; state and reason may be absent: any. They live in `arena`.
-Status dead_letters_list(Db *db, Str state, Str reason, int64_t after, int limit, Arena *arena,
-                         DeadLetter **out, size_t *count, Error *error) MUST_USE;
+// Hands them out in order of id; a letter lives during the call. Memory does not grow with their
+// number. The first status that is not ST_OK ends it.
+typedef Status (*LetterFn)(void *context, const DeadLetter *letter, Error *error);
+Status dead_letters_list(Db *db, const LetterFilter *filter, LetterFn each, void *context,
+                         Error *error) MUST_USE;
+
+typedef struct LetterCount {
+    Str reason, state;
+    int64_t letters;
+} LetterCount;
+// In order of reason and state; `limit` is not looked at. They live in `arena`.
+Status dead_letters_count(Db *db, const LetterFilter *filter, Arena *arena, LetterCount **out,
+                          size_t *count, Error *error) MUST_USE;

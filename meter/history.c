@@ -131,15 +131,20 @@ static void feed(Reader *r, const Event *event, bool added)
     h->has_last = true;
     if (event->at.us != r->group_at.us) flush_group(r);
     r->group_at = event->at;
+    bool happened = !r->view->until || event->at.us <= r->view->until->us;
+    bool is_stored = !added && !retracted_stored, is_wanted = happened && !retracted_wanted;
+    if (is_stored != is_wanted && !h->differs) {
+        h->differs = true;
+        h->reach = timeline_reach(&h->stored.timeline, event->at);
+    }
     const Event *kept = event;
     if (!added) { // a row's texts go with the group
         Event *copy = arena_alloc(r->group_arena, sizeof *copy);
         *copy = *event;
         kept = copy;
     }
-    bool happened = !r->view->until || event->at.us <= r->view->until->us;
-    if (!added && !retracted_stored) group_add(&r->stored, kept);
-    if (happened && !retracted_wanted) group_add(&r->wanted, kept);
+    if (is_stored) group_add(&r->stored, kept);
+    if (is_wanted) group_add(&r->wanted, kept);
 }
 
 // Feeds the added events before `until` (NULL: all that are left).

@@ -35,6 +35,8 @@ typedef struct History {
     bool has_last;   // whether any event but retractions is there
     Instant last_at; // the latest, added ones included
     bool pending;    // a retraction waits for its event
+    bool differs;    // whether the sides have other events: then minutes may differ from `reach` on
+    Instant reach;
 } History;
 
 typedef Status (*HistoryFn)(void *context, const History *history, Error *error);

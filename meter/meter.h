@@ -13,7 +13,7 @@
 //      identities are looked up, and where something new is left, its history is read back and
 //      folded twice
 //   5. COPY events and runs; write the VMs' rows, each guarded by its version; add to the day
-//   totals
+//   totals; note whose past months billing must look at again (meter/unsettled.c)
 //   6. move the positions, guarded by our epochs
 //   7. lock the accounts' counts: slots and reservations follow (quota/follow); notices; COMMIT
 // Two collectors that touch one VM meet in step 5: the version of the slower one no longer fits,
@@ -98,8 +98,8 @@ Status meter_submit(Meter *meter, Error *error) MUST_USE;
 // is, then flush again. ST_REFUSED: a place is somebody else's by now: nothing was written, and
 // what was gathered is dropped. ST_FATAL: our bug, or a changed schema.
 Status meter_flush(Meter *meter, Error *error) MUST_USE;
-// After ST_RETRY: reconnects where the connection is gone and looks whether the batch was committed
-// after all.
+// After ST_RETRY: reconnects where the connection is gone, ends the sessions of collectors that
+// hang in a COPY, and looks whether the batch was committed after all.
 Status meter_recover(Meter *meter, Error *error) MUST_USE;
 // Takes VMs that stopped a while ago off the list of those that may run. Call now and then, with an
 // empty batch.

@@ -66,10 +66,36 @@ typedef struct Recount {
     const HistoryView *view;
     VmGroup *group;
     size_t at;
-    RunRows ended, gone;
+    RunRows ended, gone, open;
     UsageCells more, less;
+    UsageCells open_more, open_less; // of runs that are open, which are nowhere stored
     Arena *arena;
 } Recount;
+
+static int64_t longest_timeout_us(const Catalog *catalog)
+{
+    int64_t longest = 0;
+    for (int v = 0; v < catalog->versions; v++)
+        if (catalog->version[v].heartbeat_timeout_us > longest)
+            longest = catalog->version[v].heartbeat_timeout_us;
+    return longest;
+}
+
+// Open runs are compared as they will be a while after the last event: what is lost by then stays
+// lost, and what is not goes on alike on both sides, unless they differ before that.
+static void count_open(Recount *r, const History *history)
+{
+    const HistoryView *view = r->view;
+    if (!history->has_last) return;
+    int64_t wait_us = longest_timeout_us(view->stored) + longest_timeout_us(view->wanted);
+    Instant end = instant_add_us(history->last_at, wait_us + US_PER_MINUTE);
+    Str account = history->ask->account, vm = history->ask->vm;
+    Run run;
+    if (timeline_open_run(&history->stored.timeline, view->stored, end, &run))
+        attempt_run(&r->open, &r->open_less, r->arena, view->stored, account, vm, &run, -1);
+    if (timeline_open_run(&history->wanted.timeline, view->wanted, end, &run))
+        attempt_run(&r->open, &r->open_more, r->arena, view->wanted, account, vm, &run, 1);
+}
 
 static Status recount_vm(void *context, const History *history, Error *error)
 {
@@ -77,6 +103,7 @@ static Status recount_vm(void *context, const History *history, Error *error)
     Recount *r = context;
     VmGroup *group = &r->group[r->at++];
     attempt_difference(history, r->view, &r->ended, &r->gone, &r->more, &r->less, r->arena);
+    count_open(r, history);
     group_take(group, history, r->arena);
     group->added_count = 1; // so that its row is written
     return ST_OK;
@@ -108,8 +135,63 @@ static void note_change(Moved *moved, const VmGroup *group, const Catalog *catal
     moved->change[moved->count++] = change;
 }
 
-static Status recount_page(Db *db, Moved *moved, const HistoryView *view, const Rows *page,
-                           Arena *arena, Error *error)
+// ---- whose usage changes, and when ----
+typedef struct Changes {
+    RebuildFn changed;
+    void *context;
+} Changes;
+
+static void add_net(UsageCells *net, const UsageCells *cells, const SizeNo *number)
+{
+    for (size_t i = 0; i < cells->count; i++) {
+        UsageCell *cell = &net->cell[net->count++];
+        *cell = cells->cell[i];
+        if (number) cell->size = number[cell->size];
+    }
+}
+
+// Both sides' minutes taken together, in the sizes of the wanted catalogue.
+static UsageCells net_of(const Recount *r)
+{
+    const Catalog *stored = r->view->stored;
+    SizeNo number[CATALOG_SIZES_MAX];
+    for (int s = 0; s < stored->sizes; s++)
+        number[s] = catalog_size(r->view->wanted, str(stored->size_names[s]));
+    size_t n = r->more.count + r->less.count + r->open_more.count + r->open_less.count;
+    UsageCells net = {.cell = arena_alloc(r->arena, (n + 1) * sizeof *net.cell)};
+    add_net(&net, &r->more, NULL);
+    add_net(&net, &r->open_more, NULL);
+    add_net(&net, &r->less, number);
+    add_net(&net, &r->open_less, number);
+    qsort(net.cell, net.count, sizeof *net.cell, usage_cells_compare);
+    return net;
+}
+
+static Status note_changes(Db *db, const Changes *changes, const Recount *r, Error *error)
+{
+    UsageCells net = net_of(r);
+    Unsettled *row = arena_alloc(r->arena, (net.count + 1) * sizeof *row);
+    size_t n = 0;
+    int64_t sum = 0;
+    const UsageCell *last = NULL; // of the last day that was told of
+    for (size_t i = 0; i < net.count; i++) {
+        const UsageCell *cell = &net.cell[i];
+        sum += cell->minutes;
+        if (i + 1 < net.count && usage_cells_compare(cell, cell + 1) == 0) continue;
+        bool changed = sum != 0;
+        sum = 0;
+        bool same_account = last && str_equal(last->account, cell->account);
+        if (!changed || (same_account && last->day.days == cell->day.days)) continue;
+        if (!same_account) row[n++] = (Unsettled){cell->account, cell->day};
+        if (changes->changed)
+            TRY(changes->changed(changes->context, cell->account, cell->day, error));
+        last = cell;
+    }
+    return unsettled_add(db, row, n, error);
+}
+
+static Status recount_page(Db *db, const Changes *changes, Moved *moved, const HistoryView *view,
+                           const Rows *page, Arena *arena, Error *error)
 {
     size_t n = (size_t)rows_count(page);
     HistoryAsk *asks = arena_alloc(arena, n * sizeof *asks);
@@ -121,6 +203,7 @@ static Status recount_page(Db *db, Moved *moved, const HistoryView *view, const 
     }
     TRY(load_vms(db, view->stored, r.group, n, arena, error));
     TRY(history_read(db, view, asks, n, recount_vm, &r, error));
+    TRY(note_changes(db, changes, &r, error));
     TRY(write_runs(db, view->wanted, &r.ended, &r.gone, error));
     TRY(write_vms(db, view->wanted, r.group, n, error));
     TRY(write_cells(db, view->stored, &r.less, error));
@@ -129,8 +212,10 @@ static Status recount_page(Db *db, Moved *moved, const HistoryView *view, const 
     return ST_OK;
 }
 
-Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error *error)
+Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, RebuildFn changed,
+                     void *context, Error *error)
 {
+    Changes changes = {changed, context};
     if (!before || same_everywhere(before, after)) return ST_OK;
     TRY(check_sizes(db, after, error));
     TRY(db_script(
@@ -150,7 +235,7 @@ Status meter_rebuild(Db *db, const Catalog *before, const Catalog *after, Error 
         TRY(db_query(db, &SQL_METER_VM_PAGE, 3, params, &page, error));
         n = rows_count(page);
         if (n == 0) break;
-        TRY(recount_page(db, &moved, &view, page, arena, error));
+        TRY(recount_page(db, &changes, &moved, &view, page, arena, error));
         arena_reset(keys);
         account = arena_copy(keys, rows_str(page, n - 1, 0));
         vm = arena_copy(keys, rows_str(page, n - 1, 1));

@@ -169,15 +169,23 @@ static void apply_end(Timeline *t, const Event *event, RunFn ended, void *contex
     t->phase = PHASE_IDLE;
 }
 
+void timeline_order(const Timeline *timeline, const Catalog *catalog, const Event **events,
+                    size_t n)
+{
+    if (n < 2) return;
+    bool running = timeline->phase == PHASE_RUNNING && !is_lost(timeline, catalog, events[0]->at);
+    Order order = {running, true};
+    for (size_t i = 0; i < n; i++)
+        if (str_absent(events[i]->sequence)) order.sequenced = false;
+    qsort_r(events, n, sizeof *events, compare_events, &order);
+}
+
 void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n,
                     RunFn ended, void *context)
 {
     if (n == 0) return;
     expire(timeline, catalog, events[0]->at, ended, context);
-    Order order = {timeline->phase == PHASE_RUNNING, true};
-    for (size_t i = 0; i < n; i++)
-        if (str_absent(events[i]->sequence)) order.sequenced = false;
-    if (n > 1) qsort_r(events, n, sizeof *events, compare_events, &order);
+    timeline_order(timeline, catalog, events, n);
     for (size_t i = 0; i < n; i++) {
         const Event *event = events[i];
         switch (event->type) {
@@ -193,6 +201,12 @@ void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **ev
         case EVENT_UNKNOWN: ASSERT(!"only events that act come here");
         }
     }
+}
+
+Instant timeline_reach(const Timeline *timeline, Instant at)
+{
+    bool watched = timeline->phase == PHASE_RUNNING && timeline->watched;
+    return instant_add_us(watched ? instant_min(timeline->proof, at) : at, -US_PER_MINUTE);
 }
 
 bool timeline_open_run(const Timeline *timeline, const Catalog *catalog, Instant horizon, Run *out)

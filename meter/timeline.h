@@ -56,6 +56,14 @@ typedef void (*RunFn)(void *context, const Run *run);
 // that ends.
 void timeline_apply(Timeline *timeline, const Catalog *catalog, const Event **events, size_t n,
                     RunFn ended, void *context);
+// Sorts the events of one instant as they act, so that they may be applied one by one, too.
+void timeline_order(const Timeline *timeline, const Catalog *catalog, const Event **events,
+                    size_t n);
+// The earliest instant from which on an event at `at`, later than all before, may change the
+// minutes of the VM, and so may another event there, or none. A run under watch may go on behind
+// its last proof of life, or end there after all; and a minute that is changed began up to 60 s
+// before.
+Instant timeline_reach(const Timeline *timeline, Instant at);
 // What is open at `horizon`, as a run that ends there (ENDED_NOT) or at its last proof of life
 // (ENDED_HEARTBEAT_LOST). False where nothing is.
 bool timeline_open_run(const Timeline *timeline, const Catalog *catalog, Instant horizon, Run *out);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing what a batch changes. The order matters: events first (a repeat that nobody looked for
 // shows there, before anything else is done), then runs, then the VMs' rows (whose versions decide
-// between two collectors), then the day totals, which many VMs share, the positions, and last of
-// all the accounts' counts, which the quota service wants too: shared rows are locked for an
-// instant only.
+// between two collectors), then the day totals, which many VMs share, what billing must look at
+// again, the positions, and last of all the accounts' counts, which the quota service wants too:
+// shared rows are locked for an instant only.
 #include "meter/batch.h"
 
 #include "meter/meter_sql.h"
@@ -132,7 +132,7 @@ Status write_runs(Db *db, const Catalog *catalog, RunRows *ended, RunRows *gone,
 }
 
 // ---- day totals ----
-static int compare_cells(const void *pa, const void *pb)
+int usage_cells_compare(const void *pa, const void *pb)
 {
     const UsageCell *a = pa, *b = pb;
     int by_account = str_compare(a->account, b->account);
@@ -144,7 +144,7 @@ static int compare_cells(const void *pa, const void *pb)
 Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *error)
 {
     if (cells->count == 0) return ST_OK;
-    qsort(cells->cell, cells->count, sizeof *cells->cell, compare_cells);
+    qsort(cells->cell, cells->count, sizeof *cells->cell, usage_cells_compare);
     OWNED_BUF Buf accounts = {0}, days = {0}, sizes = {0}, minutes = {0};
     Buf *arrays[] = {&accounts, &days, &sizes, &minutes};
     char day[DAY_TEXT];
@@ -154,7 +154,7 @@ Status write_cells(Db *db, const Catalog *catalog, UsageCells *cells, Error *err
     for (size_t i = 0; i < cells->count; i++) {
         const UsageCell *cell = &cells->cell[i];
         sum += cell->minutes;
-        if (i + 1 < cells->count && compare_cells(cell, cell + 1) == 0) continue;
+        if (i + 1 < cells->count && usage_cells_compare(cell, cell + 1) == 0) continue;
         if (sum != 0) {
             any = true;
             array_add(&accounts, cell->account);
@@ -427,6 +427,7 @@ Status attempt_write(Attempt *a, Error *error)
     TRY(write_letters(a, error));
     TRY(write_vms(db, a->catalog, a->group, a->groups, error));
     TRY(write_cells(db, a->catalog, &a->cells, error));
+    TRY(write_unsettled(a, error));
     TRY(move_positions(a, error));
     return attempt_follow(a, error);
 }

@@ -12,10 +12,13 @@
 enum { FLUSH_MESSAGES_MIN = 1000 };
 
 // The planner would now and then read a whole table for a small batch, when its statistics are
-// young; all our look-ups are by key.
+// young; all our look-ups are by key. A collector that hangs in its transaction holds what its heir
+// needs, so it is cut off long before others would be; and who waits for a lock looks up soon
+// whether it is one of those that only its heir can cut off (hanging_end.sql).
 const char METER_SESSION[] =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET statement_timeout = '120s';"
+    "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s';"
     "CREATE TEMPORARY TABLE IF NOT EXISTS vm_stage (LIKE vm INCLUDING DEFAULTS) ON COMMIT DELETE ROWS";
 
 void writer_flush(Meter *meter, size_t messages)
@@ -316,6 +319,7 @@ Status meter_recover(Meter *meter, Error *error)
         catalog_free(meter->catalog);
         meter->catalog = NULL;
     }
+    TRY(db_run(meter->db, &SQL_METER_HANGING_END, 0, NULL, NULL, error));
     if (meter->places > 0 && (meter->unknown || reopened)) TRY(drop_written(meter, error));
     meter->unknown = false;
     return ST_OK;

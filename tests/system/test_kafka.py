@@ -124,12 +124,12 @@ class Load:
         until(lambda: self.metered() > self.marked, "something is metered", seconds)
         self.mark()
 
-    def finish(self) -> None:
-        """Produces and meters what is left, and compares with the oracle."""
-        if self.trickling is None:
-            self.produce(self.history.lines, self.random)
-        else:
+    def finish(self, produced: bool = False) -> None:
+        """Produces (unless that is done) and meters what is left, and compares with the oracle."""
+        if self.trickling is not None:
             self.trickling.join()
+        elif not produced:
+            self.produce(self.history.lines, self.random)
         if self.failure is not None:
             raise self.failure
         catch_up(self.world, self.broker, self.as_of)
@@ -221,6 +221,113 @@ def kafka_rebalance(world: World) -> None:
     load.finish()
 
 
+# ---- collectors that hang ----
+
+# A session that hangs in its transaction is ended after 10 s, and lock waits begin anew after 10 s.
+CUT_OFF_SECONDS = 20
+
+
+class Holding:
+    """Another session, which has done something and does not commit it."""
+
+    def __init__(self, world: World, sql: str) -> None:
+        self.session = subprocess.Popen(
+            ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", world.postgres.url(world.database)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        self.session.stdin.write(f"BEGIN; {sql}; SELECT 'held';\n")
+        self.session.stdin.flush()
+        expect_same("held", self.session.stdout.readline().strip(), f"answer to {sql}")
+
+    def let_go(self) -> None:
+        self.session.communicate("ROLLBACK;\n", 10)
+
+
+def sessions(world: World, condition: str) -> int:
+    """How many of our database's sessions are so."""
+    return int(world.psql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND pid <> pg_backend_pid() AND {condition}"
+    ))
+
+
+def hang(world: World, process: subprocess.Popen[bytes], holding: Holding, how: str) -> None:
+    """Stops a collector that waits for what is held; its session then gets it, and hangs so."""
+    until(lambda: sessions(world, "wait_event_type = 'Lock'"), "the collector waits for a lock")
+    time.sleep(1)  # what it can still send is sent
+    process.send_signal(signal.SIGSTOP)
+    holding.let_go()
+    until(lambda: sessions(world, how), f"a session hangs: {how}")
+
+
+def long_ids(account: str, vms: int) -> list[bytes]:
+    """Runs of 5 minutes, one of each VM, in more bytes than a connection holds."""
+    return [
+        json.dumps(json.loads(varied(account, f"{n:06}-{kind}-{'x' * 300}", ["subject"], f"vm-{n:06}"))
+                   | {"type": f"vm.{kind}", "time": f"2025-03-03T10:{minute:02}:00Z"}).encode()
+        for n in range(vms) for kind, minute in (("started", 0), ("stopped", 5))
+    ]
+
+
+def register_hanging(where: str, held: str, how: str, name: str) -> None:
+    @test(
+        f"a collector that hangs {where} is cut off, so that the next can write what it would have"
+        " written; going on, it changes nothing",
+        name=name, seconds=120,
+    )
+    def run(world: World) -> None:
+        accounts = Scenario(next(f for f in SCENARIOS if f.name == "lifecycle")).accounts
+        apply(world, accounts)
+        lines = long_ids("acme", 4000)
+        command = ["meter", "--file", world.write("events.ndjson", lines)]
+        log = open(world.folder / "hanging.log", "wb")
+        holding = Holding(world, held)
+        hanging = world.start(*command, stdout=log, stderr=log)
+        hang(world, hanging, holding, how)
+        world.tally(*command, seconds=10 + CUT_OFF_SECONDS)
+        sums = "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM run), sum(minutes) FROM usage_day"
+        expect_same("8000|4000|20000", world.psql(sums), "events, runs and minutes")
+        hanging.send_signal(signal.SIGCONT)
+        expect_same(0, hanging.wait(60), f"exit of the one that hung:\n{log_of(world, 'hanging')}")
+        expect_same("8000|4000|20000", world.psql(sums), "events, runs and minutes after all")
+
+
+register_hanging(
+    "with all it has written and the accounts' locks",
+    "SELECT FROM quota WHERE account = 'acme' FOR UPDATE",
+    "state = 'idle in transaction' AND query NOT LIKE 'SELECT ''held''%'", "hanging_idle",
+)
+register_hanging(
+    "in the middle of a COPY",
+    "INSERT INTO event (account, vm, source, id, at, type, origin, position) VALUES ('acme', "
+    f"'vm-000000', '/bad', 'bad-000000-started-{'x' * 300}', now(), 0, 1, 1)",
+    "state = 'active' AND wait_event = 'ClientRead'", "hanging_copy",
+)
+
+
+@test("a collector that hangs in its transaction, with the positions locked, is replaced within"
+      " seconds; going on, it writes nothing", seconds=180, kafka=BOTH)
+def kafka_hanging_locks(world: World) -> None:
+    load = Load(world, accounts=10)
+    parts = pieces(Random(world.seed), load.history.lines, 3)
+    load.produce(parts[0], load.random)
+    hanging = collector(world, load.broker, load.as_of, "hanging")
+    load.wait_for_more()
+    holding = Holding(world, "SELECT FROM quota FOR UPDATE")
+    load.produce(parts[1], load.random)
+    hang(world, hanging, holding, "state = 'idle in transaction' AND query NOT LIKE 'SELECT ''held''%'")
+    load.mark()
+    heir = collector(world, load.broker, load.as_of, "heir")
+    # The group waits for the session's end, and may only then let the heir join.
+    load.wait_for_more(2 * SESSION_SECONDS + CUT_OFF_SECONDS)
+    hanging.send_signal(signal.SIGCONT)
+    load.produce(parts[2], load.random)
+    load.wait_for_more(2 * SESSION_SECONDS + CUT_OFF_SECONDS)
+    for process, name in ((heir, "heir"), (hanging, "hanging")):
+        stop(world, process, name)
+    load.finish(produced=True)
+
+
 @test("a collector that hangs past its session and goes on writes nothing", seconds=180,
       kafka=BOTH)
 def kafka_stopped(world: World) -> None:
@@ -231,7 +338,7 @@ def kafka_stopped(world: World) -> None:
     hanging.send_signal(signal.SIGSTOP)
     load.mark()
     heir = collector(world, load.broker, load.as_of, "heir")
-    load.wait_for_more(SESSION_SECONDS + 60)
+    load.wait_for_more(2 * SESSION_SECONDS + CUT_OFF_SECONDS)
     time.sleep(1)
     hanging.send_signal(signal.SIGCONT)
     time.sleep(SESSION_SECONDS)
