@@ -21,6 +21,7 @@ struct Ahead {
     size_t accounts;
     DayUsage *cells;
     size_t count;
+    Marks marks;
 };
 
 static Status read_usage(Db *db, void *context, Error *error)
@@ -36,6 +37,7 @@ static Status read_usage(Db *db, void *context, Error *error)
     a->account = arena_alloc(a->arena, (a->accounts + 1) * sizeof *a->account);
     for (size_t i = 0; i < a->accounts; i++)
         a->account[i] = arena_copy(a->arena, rows_str(rows, (int)i, 0));
+    TRY(marks_read(db, a->account, a->accounts, a->arena, &a->marks, error));
     return usage_days(db, catalog, &a->now, a->account, a->accounts, a->from, a->to, a->arena,
                       &a->cells, &a->count, error);
 }
@@ -89,7 +91,7 @@ void ahead_ask(Ahead *ahead, Str after, int limit)
 }
 
 bool ahead_take(Ahead *ahead, int64_t catalog_revision, const Str *accounts, size_t n,
-                DayUsage **cells, size_t *count)
+                DayUsage **cells, size_t *count, Marks *marks)
 {
     if (!ahead) return false;
     wait_for_answer(ahead);
@@ -99,5 +101,6 @@ bool ahead_take(Ahead *ahead, int64_t catalog_revision, const Str *accounts, siz
         if (!str_equal(ahead->account[i], accounts[i])) return false;
     *cells = ahead->cells;
     *count = ahead->count;
+    *marks = ahead->marks;
     return true;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // billing/ahead: reads the next accounts' usage on a thread and a connection of its own, while the
-// batch before is being rated and written. Only a shortcut: who takes an answer says for which
-// accounts and catalogue it must be, and where it is for others, or failed, reads for itself. Usage
-// read a moment earlier is a closing a moment earlier: what comes between is late either way.
+// batch before is being rated and written, and the marks that are settled by it. Only a shortcut:
+// who takes an answer says for which accounts and catalogue it must be, and where it is for others,
+// or failed, reads for itself. Usage read a moment earlier is a closing a moment earlier: what
+// comes between is late either way.
 #pragma once
 
-#include "meter/usage.h"
+#include "billing/unsettled.h"
 
 typedef struct Ahead Ahead;
 
@@ -19,7 +20,7 @@ static inline void ahead_free_pointer(Ahead **ahead) { ahead_free(*ahead); }
 // Asks for the usage of up to `limit` accounts with ids after `after`. The answer to the question
 // before must not be in use any more.
 void ahead_ask(Ahead *ahead, Str after, int limit);
-// Waits for the answer. True: *cells (as of usage_days) hold until the next question, and are of
-// exactly these accounts and this catalogue.
+// Waits for the answer. True: *cells (as of usage_days) and *marks hold until the next question,
+// are of one snapshot, and of exactly these accounts and this catalogue.
 bool ahead_take(Ahead *ahead, int64_t catalog_revision, const Str *accounts, size_t n,
-                DayUsage **cells, size_t *count);
+                DayUsage **cells, size_t *count, Marks *marks);

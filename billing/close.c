@@ -7,10 +7,11 @@
 //      next. The lock comes before anything is read: the snapshot of the transaction is taken after
 //      it and so sees all that the one before has committed.
 //   2. read how far the books are: another closing may have moved them since the last batch.
-//   3. read accounts, usage and balances of one snapshot; rate. Usage may have been read ahead.
+//   3. read accounts, usage, marks and balances of one snapshot; rate, and where a mark says so all
+//      closed periods as well (billing/unsettled). Usage may have been read ahead, with its marks.
 //   4. take the numbers from the series, whose row stays locked from here to the commit.
-//   5. write the invoices; move `after` behind the batch's last account; with the last batch, set
-//      closed.
+//   5. write the invoices; delete the marks that are settled; move `after` behind the batch's last
+//      account; with the last batch, set closed.
 //
 // Whatever happens, what is committed is whole batches: numbers without a gap, every account before
 // `after` dealt with and none behind it. Running the command again goes on there.
@@ -24,17 +25,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const char LOCK[] =
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
-    "LOCK TABLE closing IN SHARE ROW EXCLUSIVE MODE";
-
 typedef struct Batch {
     const CloseOrder *order;
     Ahead *ahead; // reads the next batch's usage; NULL where there is none
     Arena *arena;
     Str account; // that alone; absent: the next ones
     bool was_closed, last;
-    int64_t accounts;
+    int64_t accounts, settled;
     size_t issued;
     Cents total;
     char first[32], final[32]; // numbers
@@ -86,16 +83,23 @@ static Status in_order(const Books *books, Period period, bool *closed, Error *e
 }
 
 // ---- a batch ----
-static Status rate_and_write(Db *db, Batch *b, const Account *accounts, size_t n, Error *error)
+static Status rate_and_write(Db *db, Batch *b, const Books *books, const Account *accounts,
+                             size_t n, Error *error)
 {
     OWNED_CATALOG Catalog *catalog = NULL;
     TRY(catalog_load(db, &catalog, error));
     const CloseOrder *order = b->order;
+    const IssueOrder issue = {.period = order->period,
+                              .again = !str_absent(b->account),
+                              .now = &order->now,
+                              .books = books,
+                              .ahead = b->ahead};
     Issue *items = NULL;
-    TRY(issues_rate(db, catalog, accounts, n, order->period, &order->now, b->ahead, b->arena,
-                    &items, error));
-    // Its cells are used up; the next batch's can be read while this one is written.
-    ahead_ask(b->ahead, accounts[n - 1].id, CLOSE_BATCH_ACCOUNTS);
+    TRY(issues_rate(db, catalog, accounts, n, &issue, b->arena, &items, error));
+    for (size_t i = 0; i < n; i++) b->settled += items[i].settled;
+    // Its cells are used up; the next batch's can be read while this one is written. Where closed
+    // periods of all are rated anew, that needs more than is read ahead.
+    if (b->settled < (int64_t)n) ahead_ask(b->ahead, accounts[n - 1].id, CLOSE_BATCH_ACCOUNTS);
     TRY(issues_write(db, items, n, order->now.clock, catalog->revision, b->arena, &b->issued,
                      error));
     b->accounts = (int64_t)n;
@@ -119,7 +123,7 @@ static Status close_batch(Db *db, void *context, Error *error)
 {
     Batch *b = context;
     begin_batch(b);
-    TRY(db_script(db, LOCK, error));
+    TRY(books_lock(db, error));
     Books books;
     TRY(books_read(db, b->arena, &books, error));
     TRY(in_order(&books, b->order->period, &b->was_closed, error));
@@ -132,7 +136,7 @@ static Status close_batch(Db *db, void *context, Error *error)
     Account *accounts = NULL;
     size_t n = 0;
     TRY(accounts_load(db, after, CLOSE_BATCH_ACCOUNTS, b->arena, &accounts, &n, error));
-    if (n > 0) TRY(rate_and_write(db, b, accounts, n, error));
+    if (n > 0) TRY(rate_and_write(db, b, &books, accounts, n, error));
     b->last = n < CLOSE_BATCH_ACCOUNTS;
     Str params[] = {period, n > 0 ? accounts[n - 1].id : (Str){0}, param_bool(b->last),
                     param_instant(b->arena, b->order->now.horizon)};
@@ -143,7 +147,7 @@ static Status account_batch(Db *db, void *context, Error *error)
 {
     Batch *b = context;
     begin_batch(b);
-    TRY(db_script(db, LOCK, error));
+    TRY(books_lock(db, error));
     char period[PERIOD_TEXT];
     Account account;
     TRY(account_load(db, b->account, b->arena, &account, error));
@@ -160,7 +164,7 @@ static Status account_batch(Db *db, void *context, Error *error)
     b->was_closed = !voided;
     if (b->was_closed) return ST_OK;
     TRY(too_early(b->order, error));
-    return rate_and_write(db, b, &account, 1, error);
+    return rate_and_write(db, b, &books, &account, 1, error);
 }
 
 // ---- closing ----
@@ -169,6 +173,7 @@ static void add_up(CloseResult *out, const Batch *b)
     CloseProgress *done = &out->done;
     done->accounts += b->accounts;
     done->invoices += (int64_t)b->issued;
+    done->settled += b->settled;
     done->total = cents_add(done->total, b->total);
     if (b->issued == 0) return;
     if (!out->first[0]) memcpy(out->first, b->first, sizeof out->first);

@@ -32,6 +32,7 @@ Status billing_check(Db *db, Period period, const Now *now, Arena *arena, Check 
 
 typedef struct CloseProgress {
     int64_t accounts, invoices; // dealt with and issued so far, by this run
+    int64_t settled;            // accounts whose closed periods were rated anew
     Cents total;
     Str first, last; // numbers, absent where none was issued
 } CloseProgress;

@@ -135,8 +135,8 @@ static Status rate_open(Db *db, const Catalog *catalog, const Account *account, 
 {
     CreditsView *out = ask->out;
     OpenPeriods open;
-    TRY(open_periods(db, catalog, account, books, out->period, &out->now, ask->arena, &open,
-                     error));
+    const OpenOrder order = {catalog, account, books, out->period, &out->now};
+    TRY(open_periods(db, &order, ask->arena, &open, error));
     const Rating *rating = &open.rating[open.count - 1];
     out->pool = rating->included;
     for (size_t day = 0; day < rating->days; day++)
@@ -150,18 +150,16 @@ static Status rate_open(Db *db, const Catalog *catalog, const Account *account, 
 }
 
 // The period was closed before its end: what is used now will be an adjustment of a later invoice.
-static Status read_closed(Db *db, const Catalog *catalog, const Account *account, Day today,
-                          const Ask *ask, Error *error)
+// `number` is its own, absent where there is none.
+static Status read_closed(Db *db, const Catalog *catalog, const Account *account, Str number,
+                          Day today, const Ask *ask, Error *error)
 {
     CreditsView *out = ask->out;
     out->books_closed = true;
     GrantList *list = NULL;
     TRY(grants_read(db, catalog, account, 1, ask->arena, &list, error));
     stand_grants(&(OpenPeriods){0}, list, today, ask->arena, out);
-    Str number;
-    bool voided;
-    TRY(invoice_of_period(db, account->id, out->period, ask->arena, &number, &voided, error));
-    if (str_absent(number) || voided) return ST_OK;
+    if (str_absent(number)) return ST_OK;
     TRY(invoice_load(db, number, ask->arena, &out->upcoming, error));
     out->spent = out->upcoming.total;
     return ST_OK;
@@ -210,9 +208,14 @@ static Status read_all(Db *db, void *context, Error *error)
     TRY(account_load(db, ask->account, ask->arena, account, error));
     Books books;
     TRY(books_read(db, ask->arena, &books, error));
-    bool before = books.begun && out->period.months < books.first.months; // closed ahead of time
-    if (before || books_closed(&books, out->period, account->id))
-        TRY(read_closed(db, catalog, account, today, ask, error));
+    bool closed = books.begun && out->period.months < books.first.months; // ahead of time
+    bool voided = false; // then the period is open again
+    Str number = {0};
+    if (books_closed(&books, out->period, account->id)) {
+        TRY(invoice_of_period(db, account->id, out->period, ask->arena, &number, &voided, error));
+        closed = !voided;
+    }
+    if (closed) TRY(read_closed(db, catalog, account, number, today, ask, error));
     else TRY(rate_open(db, catalog, account, &books, today, ask, error));
     int64_t per_hour = 0;
     TRY(runs_per_hour(db, catalog, &out->now, account->id, &per_hour, error));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A period is compared by itself: with the minutes and the draws of before it that its invoice
-// keeps, the old terms give the invoice again, and the new ones must as well. Where no period
-// differs, none has passed other balances on to the next, so that nothing needs to be rated in
-// sequence.
+// keeps, or the last one that adjusted it, the old terms give that again, and the new ones must as
+// well. Where no period differs, none has passed other balances on to the next, so that nothing
+// needs to be rated in sequence.
 #include "billing/guard.h"
 
 #include "billing/billing_sql.h"
 #include "billing/inputs.h"
-#include "billing/ledger.h"
+#include "billing/unsettled.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +20,14 @@ typedef struct Guard {
     Books books;
     Arena *arena; // reset for each batch
 } Guard;
+
+// What a closed period was rated from last.
+typedef struct KeptPeriod {
+    bool billed;   // else nothing was used, and there was nothing to bill
+    bool adjusted; // by an adjustment, which leaves grants in usd out
+    bool again;    // its invoice was voided: the period is open again
+    RateInput input;
+} KeptPeriod;
 
 // ---- one period ----
 // The kept minutes at the sizes' rates of now. ST_REFUSED where the catalogue lacks one of them.
@@ -46,9 +54,15 @@ static Status cells_of(const Guard *g, const RateInput *kept, DayUsage **cells, 
 }
 
 // The grants of now, less what had been drawn from each before the period.
-static GrantList grants_before(const Guard *g, const Account *account, const RateInput *kept)
+static GrantList grants_before(const Guard *g, const Account *account, const KeptPeriod *period)
 {
+    const RateInput *kept = &period->input;
     GrantList list = grants_of(account, g->catalog, kept->grants, g->arena);
+    size_t all = list.count;
+    list.count = 0;
+    for (size_t i = 0; i < all; i++)
+        if (!period->adjusted || list.grant[i].grant.unit == GRANT_CREDIT)
+            list.grant[list.count++] = list.grant[i];
     for (size_t k = 0; k < kept->grants; k++) {
         const RateGrant *old = &kept->grant[k];
         if (old->grant.carried) {
@@ -133,41 +147,58 @@ static Status compare(const Account *account, Period period, const Rating *befor
     return ST_REFUSED;
 }
 
-// `kept` is what the invoice was rated from; where there was none, a period without usage.
-static Status guard_period(const Guard *g, const Account *account, const RateInput *kept,
-                           bool billed, Error *error)
+static Status guard_period(const Guard *g, const Account *account, const KeptPeriod *period,
+                           Error *error)
 {
+    const RateInput *kept = &period->input;
     DayUsage *cells = NULL;
     size_t count = 0;
     TRY(cells_of(g, kept, &cells, &count, error));
-    GrantList grants = grants_before(g, account, kept);
+    GrantList grants = grants_before(g, account, period);
     RateInput in;
     rate_input(account, g->catalog, kept->period, cells, count, grants.grant, grants.count,
                g->arena, &in);
     in.adjustments = kept->adjustments;
     in.adjustment = kept->adjustment;
     Rating before = {0}, after;
-    if (billed) rate(kept, g->arena, &before);
+    if (period->billed) rate(kept, g->arena, &before);
     rate(&in, g->arena, &after);
-    if (!billed && !after.to_issue) return ST_OK; // no invoice then, none now
+    if (!period->billed && !after.to_issue) return ST_OK; // no invoice then, none now
     return compare(account, kept->period, &before, &after, error);
 }
 
 // ---- one account ----
-// `rows` are kept inputs in order of account and period; *row stands at this account's first.
+// Takes an invoice's inputs, and those of the periods that it adjusted, for what they were rated
+// from last: invoices come in the order in which they were issued.
+static Status keep(const Guard *g, const Rows *rows, int row, KeptPeriod *kept, Error *error)
+{
+    int32_t first = g->books.first.months;
+    KeptPeriod *own = &kept[day_period(rows_day(rows, row, 1)).months - first];
+    own->again = rows_bool(rows, row, 2);
+    if (own->again) return ST_OK;
+    RateInput in;
+    TRY(inputs_parse(rows_str(rows, row, 3), g->arena, &in, error));
+    *own = (KeptPeriod){.billed = true, .input = in};
+    for (size_t i = 0; i < in.adjustments; i++) {
+        KeptPeriod *other = &kept[in.adjustment[i].period.months - first];
+        if (other == own) continue;
+        other->billed = other->adjusted = true;
+        other->input = *in.adjustment[i].rated;
+    }
+    return ST_OK;
+}
+
+// `rows` are kept inputs in order of account; *row stands at this account's first.
 static Status guard_periods(const Guard *g, const Account *account, const Rows *rows, int *row,
                             Error *error)
 {
-    for (Period period = g->books.first; books_closed(&g->books, period, account->id);
-         period = period_next(period)) {
-        RateInput kept = {.period = period};
-        bool billed = *row < rows_count(rows) && str_equal(rows_str(rows, *row, 0), account->id) &&
-                      day_period(rows_day(rows, *row, 1)).months == period.months;
-        int at = billed ? (*row)++ : -1;
-        if (billed && rows_bool(rows, at, 2)) continue; // voided: the period is open again
-        if (billed) TRY(inputs_parse(rows_str(rows, at, 3), g->arena, &kept, error));
-        TRY(guard_period(g, account, &kept, billed, error));
-    }
+    int32_t first = g->books.first.months, last = g->books.last.months;
+    KeptPeriod *kept = arena_alloc(g->arena, (size_t)(last - first + 1) * sizeof *kept);
+    for (int32_t m = first; m <= last; m++) kept[m - first].input.period = (Period){m};
+    for (; *row < rows_count(rows) && str_equal(rows_str(rows, *row, 0), account->id); (*row)++)
+        TRY(keep(g, rows, *row, kept, error));
+    for (int32_t m = first; books_closed(&g->books, (Period){m}, account->id); m++)
+        if (!kept[m - first].again) TRY(guard_period(g, account, &kept[m - first], error));
     return ST_OK;
 }
 
@@ -265,17 +296,25 @@ static Status guard_every(Guard *g, Error *error)
     }
 }
 
-Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Error *error)
+static Status guard_changed(Db *db, const Books *books, const Str *accounts, size_t n, Error *error)
 {
-    if (retroactive) return ST_OK;
-    TRY(db_script(db, "LOCK TABLE closing IN SHARE MODE", error)); // see close.c
-    OWNED_ARENA Arena *books = arena_new();
     OWNED_ARENA Arena *arena = arena_new();
-    Guard guard = {.db = db, .arena = arena};
-    TRY(books_read(db, books, &guard.books, error));
-    if (!guard.books.begun) return ST_OK;
     OWNED_CATALOG Catalog *catalog = NULL;
     TRY(catalog_load(db, &catalog, error));
-    guard.catalog = catalog;
+    Guard guard = {.db = db, .catalog = catalog, .books = *books, .arena = arena};
     return accounts ? guard_some(&guard, accounts, n, error) : guard_every(&guard, error);
+}
+
+Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Error *error)
+{
+    OWNED_ARENA Arena *arena = arena_new();
+    Books books;
+    TRY(db_script(db, "LOCK TABLE closing IN SHARE MODE", error)); // see close.c
+    TRY(books_read(db, arena, &books, error));
+    if (!books.begun) return ST_OK;
+    if (!retroactive) TRY(guard_changed(db, &books, accounts, n, error));
+    // Of accounts also where nothing closed differs: periods that are open again, and usage that
+    // came since, are rated on the new terms.
+    if (!accounts && !retroactive) return ST_OK;
+    return marks_add(db, accounts, n, period_first(books.first), error);
 }

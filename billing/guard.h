@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// billing/guard: what is closed stays as it was rated. Whoever saves accounts or a catalogue asks
-// here, in the same transaction and after saving, whether the change reaches into closed periods.
+// billing/guard: what is closed stays as it was rated, or is adjusted. Whoever saves accounts or a
+// catalogue asks here, in the same transaction and after saving, whether the change reaches into
+// closed periods.
 #pragma once
 
 #include "billing/rate.h"
@@ -8,7 +9,9 @@
 // Rates every closed period of these accounts (in order of id; NULL: of all) again, from the
 // minutes and balances that its invoice keeps, on the terms that are stored now. ST_REFUSED, naming
 // account, period and values, where anything comes out differently, or where a grant would be less
-// than was drawn from it; unless `retroactive`. Waits for a batch of a running closing, which waits
+// than was drawn from it; unless `retroactive`. What is let through is marked, so that the next
+// closing rates closed periods of these accounts anew; of a catalogue only where `retroactive`,
+// since then alone it may rate them otherwise. Waits for a batch of a running closing, which waits
 // for the caller in turn.
 Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Error *error)
     MUST_USE;

@@ -24,6 +24,7 @@ Invoice invoice_of(const Account *account, const RateInput *in, const Rating *ra
         .account = account->id,
         .name = account->name,
         .period = in->period,
+        .horizon = in->horizon,
         .status = STR("preview"),
         .usages = rating->usages,
         .usage = rating->usage,
@@ -187,6 +188,8 @@ static void text_head(const Invoice *invoice, Buf *out)
     if (str_absent(invoice->number)) buf_add_text(out, "Preview");
     else buf_add_text(out, str_absent(invoice->credits) ? "Invoice " : "Credit note ");
     buf_add_str(out, invoice->number);
+    if (!str_absent(invoice->credits)) buf_add_text(out, " takes back ");
+    buf_add_str(out, invoice->credits);
     if (str_is(invoice->status, "voided")) buf_add_text(out, "  (voided)");
     buf_add_text(out, "\n\n");
     add_labelled(out, "Account", invoice->account);
@@ -196,7 +199,6 @@ static void text_head(const Invoice *invoice, Buf *out)
              day_format(day_add(period_end(invoice->period), -1), to));
     if (invoice->issued)
         buf_addf(out, "%-10s%s\n", "Issued", instant_format(invoice->issued_at, at));
-    if (!str_absent(invoice->credits)) add_labelled(out, "Credits", invoice->credits);
     if (!str_absent(invoice->reason)) add_labelled(out, "Reason", invoice->reason);
     buf_add_char(out, '\n');
 }
@@ -288,8 +290,11 @@ void register_table_row(const Invoice *invoice, Register *sums, Buf *out)
     buf_add_char(out, ' ');
     add_amount(out, invoice->total, TOTAL_COLUMNS);
     if (str_is(invoice->status, "voided")) buf_add_text(out, "  voided");
+    if (!str_absent(invoice->credits)) buf_add_text(out, "  takes back ");
+    buf_add_str(out, invoice->credits);
     buf_add_char(out, '\n');
-    sums->invoices++;
+    if (str_absent(invoice->credits)) sums->invoices++;
+    else sums->credit_notes++;
     sums->subtotal = cents_add(sums->subtotal, invoice->subtotal);
     sums->total = cents_add(sums->total, invoice->total);
 }
@@ -297,8 +302,11 @@ void register_table_row(const Invoice *invoice, Register *sums, Buf *out)
 void register_table_foot(const Register *sums, Buf *out)
 {
     char label[64];
-    snprintf(label, sizeof label, "%" PRId64 " invoice%s", sums->invoices,
-             sums->invoices == 1 ? "" : "s");
+    int n = snprintf(label, sizeof label, "%" PRId64 " invoice%s", sums->invoices,
+                     sums->invoices == 1 ? "" : "s");
+    if (sums->credit_notes > 0)
+        snprintf(label + n, sizeof label - (size_t)n, ", %" PRId64 " credit note%s",
+                 sums->credit_notes, sums->credit_notes == 1 ? "" : "s");
     buf_addf(out, "%-*s ", NUMBER_COLUMNS + 1 + ACCOUNT_COLUMNS + 1 + NAME_COLUMNS, label);
     add_amount(out, sums->total, TOTAL_COLUMNS);
     buf_add_char(out, '\n');
@@ -321,9 +329,10 @@ static void csv_cell(Buf *out, Str text)
 
 void register_csv_head(Buf *out)
 {
-    buf_add_text(out,
-                 "number,account,name,period,issued_at,currency,status,included_credit_minutes,"
-                 "granted_credit_minutes,purchased_credit_minutes,subtotal,total\r\n");
+    buf_add_text(
+        out,
+        "number,account,name,period,issued_at,currency,status,included_credit_minutes,"
+        "granted_credit_minutes,purchased_credit_minutes,subtotal,total,credits,reason\r\n");
 }
 
 void register_csv_row(const Invoice *invoice, Buf *out)
@@ -337,7 +346,11 @@ void register_csv_row(const Invoice *invoice, Buf *out)
     buf_addf(out, ",%s,%s,USD,", period_format(invoice->period, period),
              invoice->issued ? instant_format(invoice->issued_at, at) : "");
     csv_cell(out, invoice->status);
-    buf_addf(out, ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s,%s\r\n", invoice->included.cm,
+    buf_addf(out, ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s,%s,", invoice->included.cm,
              invoice->granted.cm, invoice->purchased.cm, cents_format(invoice->subtotal, subtotal),
              cents_format(invoice->total, total));
+    csv_cell(out, invoice->credits);
+    buf_add_char(out, ',');
+    csv_cell(out, invoice->reason);
+    buf_add_text(out, "\r\n");
 }

@@ -12,6 +12,7 @@ typedef struct Invoice {
     Period period;
     bool issued;       // issued_at is set
     Instant issued_at; // absent in previews
+    Instant horizon;   // previews: up to which usage counts
     Str status;        // "issued", "voided", "preview"
     Str credits;       // a credit note: the invoice that it takes back; else absent
     Str reason;        // a credit note's
@@ -35,7 +36,7 @@ void invoice_write_text(const Invoice *invoice, Buf *out);
 
 // What a register adds up.
 typedef struct Register {
-    int64_t invoices;
+    int64_t invoices, credit_notes;
     Cents subtotal, total;
 } Register;
 

@@ -15,39 +15,135 @@
 enum { NUMBER_TEXT = 32 };
 
 // ---- rating ----
-Status issues_rate(Db *db, const Catalog *catalog, const Account *accounts, size_t n, Period period,
-                   const Now *now, Ahead *ahead, Arena *arena, Issue **out, Error *error)
+typedef struct Rater {
+    const Catalog *catalog;
+    const IssueOrder *order;
+    Arena *arena;
+    size_t n;
+    Str *id;
+    GrantList *grants;
+    Issue *item;
+} Rater;
+
+static void take_draws(Issue *item, Arena *arena)
 {
-    Str *ids = arena_alloc(arena, (n + 1) * sizeof *ids);
-    for (size_t i = 0; i < n; i++) ids[i] = accounts[i].id;
+    const RateInput *in = &item->in;
+    item->draw = arena_alloc(arena, (in->grants + 1) * sizeof *item->draw);
+    for (size_t i = 0; i < in->grants; i++)
+        if (item->rating.drawn[i] != 0)
+            item->draw[item->draws++] = (GrantDraw){in->grant[i].grant.id, in->grant[i].grant.unit,
+                                                    item->rating.drawn[i]};
+}
+
+// Accounts of which nothing has changed are rated for the period alone, on what standing invoices
+// have left of the grants. Their usage may have been read ahead, by an older snapshot; then the
+// marks that it saw are settled, not those that came since.
+static Status rate_alone(Rater *r, Db *db, Marks marks, Error *error)
+{
+    const IssueOrder *order = r->order;
+    Str *id = arena_alloc(r->arena, (r->n + 1) * sizeof *id);
+    size_t alone = 0, count = 0, at = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->item[i].settled) id[alone++] = r->id[i];
+    if (alone == 0) return ST_OK;
     DayUsage *cells = NULL;
-    size_t cell_count = 0;
-    if (!ahead_take(ahead, catalog->revision, ids, n, &cells, &cell_count))
-        TRY(usage_days(db, catalog, now, ids, n, period_first(period), period_end(period), arena,
-                       &cells, &cell_count, error));
-    GrantList *lists = NULL;
-    TRY(grants_read(db, catalog, accounts, n, arena, &lists, error));
-    Issue *items = arena_alloc(arena, (n + 1) * sizeof *items);
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
+    if (!ahead_take(order->ahead, r->catalog->revision, r->id, r->n, &cells, &count, &marks))
+        TRY(usage_days(db, r->catalog, order->now, id, alone, period_first(order->period),
+                       period_end(order->period), r->arena, &cells, &count, error));
+    for (size_t i = 0; i < r->n; i++) {
+        Issue *item = &r->item[i];
         size_t first = at;
-        while (at < cell_count && str_equal(cells[at].account, ids[i])) at++;
-        items[i].account = &accounts[i];
-        rate_input(&accounts[i], catalog, period, cells + first, at - first, lists[i].grant,
-                   lists[i].count, arena, &items[i].in);
-        rate(&items[i].in, arena, &items[i].rating);
+        while (at < count && str_equal(cells[at].account, r->id[i])) at++;
+        if (item->settled) continue;
+        rate_input(item->account, r->catalog, order->period, cells + first, at - first,
+                   r->grants[i].grant, r->grants[i].count, r->arena, &item->in);
+        item->in.horizon = order->now->horizon;
+        rate(&item->in, r->arena, &item->rating);
+        take_draws(item, r->arena);
+        const Mark *mark = marks_of(&marks, r->id[i]);
+        if (mark) item->marks = mark->ids;
     }
-    ASSERT(at == cell_count); // usage comes in the accounts' order, and of no others
-    *out = items;
+    ASSERT(at == count); // usage comes in the accounts' order, and of no others
+    return ST_OK;
+}
+
+// Marks stay where a closing later on must look again: while a period is open again, where draws
+// have changed and no invoice says so, and where time alone will still change what was closed.
+static bool keeps_marks(const Rater *r, const Issue *item, bool others_open)
+{
+    const IssueOrder *order = r->order;
+    if (others_open || (!item->rating.to_issue && (order->again || item->draws > 0))) return true;
+    if (!order->again) return false; // the next closing sees how early this one was
+    Period last = {books_next_of(order->books, item->account->id).months - 1};
+    return instant_compare(order->now->horizon, usage_final(r->catalog, last)) < 0;
+}
+
+static Status settle_some(Rater *r, Db *db, const Marks *marks, Issue *const *items,
+                          Settling *settlings, size_t n, Arena *scratch, Error *error)
+{
+    const IssueOrder *order = r->order;
+    TRY(settlings_read(db, r->catalog, order->books, order->period, order->now, settlings, n,
+                       scratch, error));
+    for (size_t i = 0; i < n; i++) {
+        Issue *item = items[i];
+        Settled settled;
+        settle(&settlings[i], order->period, r->arena, &settled);
+        item->in = settled.in;
+        item->rating = settled.rating;
+        item->draws = settled.draws;
+        item->draw = settled.draw;
+        const Mark *mark = marks_of(marks, item->account->id);
+        if (mark && !keeps_marks(r, item, settled.others_open)) item->marks = mark->ids;
+    }
+    return ST_OK;
+}
+
+static Status rate_settling(Rater *r, Db *db, const Marks *marks, Error *error)
+{
+    OWNED_ARENA Arena *scratch = arena_new();
+    Issue *items[SETTLE_ACCOUNTS];
+    Settling settlings[SETTLE_ACCOUNTS];
+    for (size_t at = 0; at < r->n;) {
+        size_t some = 0;
+        for (; at < r->n && some < SETTLE_ACCOUNTS; at++) {
+            if (!r->item[at].settled) continue;
+            items[some] = &r->item[at];
+            settlings[some++] = (Settling){.account = r->item[at].account, .grants = r->grants[at]};
+        }
+        arena_reset(scratch);
+        if (some > 0) TRY(settle_some(r, db, marks, items, settlings, some, scratch, error));
+    }
+    return ST_OK;
+}
+
+Status issues_rate(Db *db, const Catalog *catalog, const Account *accounts, size_t n,
+                   const IssueOrder *order, Arena *arena, Issue **out, Error *error)
+{
+    Rater r = {.catalog = catalog, .order = order, .arena = arena, .n = n};
+    r.id = arena_alloc(arena, (n + 1) * sizeof *r.id);
+    r.item = arena_alloc(arena, (n + 1) * sizeof *r.item);
+    for (size_t i = 0; i < n; i++) r.id[i] = accounts[i].id;
+    Marks marks;
+    TRY(marks_read(db, r.id, n, arena, &marks, error));
+    for (size_t i = 0; i < n; i++) {
+        const Mark *mark = marks_of(&marks, r.id[i]);
+        r.item[i].account = &accounts[i];
+        r.item[i].settled = order->again ||
+                            must_settle(order->books, catalog, r.id[i], mark, order->period);
+    }
+    TRY(grants_read(db, catalog, accounts, n, arena, &r.grants, error));
+    TRY(rate_alone(&r, db, marks, error));
+    TRY(rate_settling(&r, db, &marks, error));
+    *out = r.item;
     return ST_OK;
 }
 
 // ---- numbers ----
-static Status take_numbers(Db *db, Instant issued_at, size_t count, Arena *arena, int64_t *first,
-                           Error *error)
+Status numbers_take(Db *db, const char *kind, Instant issued_at, size_t count, Arena *arena,
+                    int64_t *first, Error *error)
 {
     char series[NUMBER_TEXT];
-    snprintf(series, sizeof series, "INV-%04" PRId32, day_date(instant_day(issued_at)).year);
+    snprintf(series, sizeof series, "%s-%04" PRId32, kind, day_date(instant_day(issued_at)).year);
     Str params[] = {str(series), param_int(arena, (int64_t)count)};
     OWNED_ROWS Rows *rows = NULL;
     TRY(db_query(db, &SQL_BILLING_SERIES_TAKE, 2, params, &rows, error));
@@ -55,10 +151,10 @@ static Status take_numbers(Db *db, Instant issued_at, size_t count, Arena *arena
     return ST_OK;
 }
 
-static Str number_text(Instant issued_at, int64_t number, Arena *arena)
+Str number_text(const char *kind, Instant issued_at, int64_t number, Arena *arena)
 {
     char text[NUMBER_TEXT];
-    snprintf(text, sizeof text, "INV-%04" PRId32 "-%06" PRId64,
+    snprintf(text, sizeof text, "%s-%04" PRId32 "-%06" PRId64, kind,
              day_date(instant_day(issued_at)).year, number);
     return arena_copy(arena, str(text));
 }
@@ -194,14 +290,13 @@ static void put_lines(Rower *r, const Issue *item)
 #define DRAW_COLUMNS "grant_draw (account, grant_id, number, unit, amount)"
 static void put_draws(Rower *r, const Issue *item)
 {
-    for (size_t i = 0; i < item->in.grants; i++) {
-        if (item->rating.drawn[i] == 0) continue;
+    for (size_t i = 0; i < item->draws; i++) {
         copy_row(&r->copy, 5);
         copy_str(&r->copy, item->account->id);
-        copy_str(&r->copy, item->in.grant[i].grant.id);
+        copy_str(&r->copy, item->draw[i].id);
         copy_str(&r->copy, item->number);
-        copy_int2(&r->copy, (int16_t)item->in.grant[i].grant.unit);
-        copy_int8(&r->copy, item->rating.drawn[i]);
+        copy_int2(&r->copy, (int16_t)item->draw[i].unit);
+        copy_int8(&r->copy, item->draw[i].amount);
     }
 }
 
@@ -231,8 +326,8 @@ static Status put_all(Rower *r, Db *db, const char *columns, PutFn put, const Is
     return status == ST_OK ? ended : status;
 }
 
-Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t catalog_revision,
-                    Arena *arena, size_t *issued, Error *error)
+static Status write_invoices(Db *db, Issue *items, size_t n, Instant issued_at,
+                             int64_t catalog_revision, Arena *arena, size_t *issued, Error *error)
 {
     *issued = 0;
     bool drawn = false, carried = false;
@@ -240,14 +335,15 @@ Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t c
         const Issue *item = &items[i];
         if (!item->rating.to_issue) continue;
         (*issued)++;
-        for (size_t g = 0; g < item->in.grants; g++) drawn = drawn || item->rating.drawn[g] != 0;
+        drawn = drawn || item->draws > 0;
         carried = carried || item->rating.carried.cents != 0;
     }
     if (*issued == 0) return ST_OK;
     int64_t number = 0;
-    TRY(take_numbers(db, issued_at, *issued, arena, &number, error));
+    TRY(numbers_take(db, "INV", issued_at, *issued, arena, &number, error));
     for (size_t i = 0; i < n; i++)
-        if (items[i].rating.to_issue) items[i].number = number_text(issued_at, number++, arena);
+        if (items[i].rating.to_issue)
+            items[i].number = number_text("INV", issued_at, number++, arena);
     Rower r = {.issued_at = issued_at,
                .catalog_revision = catalog_revision,
                .arena = arena,
@@ -265,4 +361,22 @@ Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t c
     buf_free(&r.inputs);
     buf_free(&r.content);
     return status;
+}
+
+static Status delete_marks(Db *db, const Issue *items, size_t n, Error *error)
+{
+    OWNED_BUF Buf ids = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (str_absent(items[i].marks)) continue;
+        if (ids.n > 0) buf_add_char(&ids, ',');
+        buf_add_str(&ids, items[i].marks);
+    }
+    return ids.n > 0 ? marks_delete(db, buf_str(&ids), error) : ST_OK;
+}
+
+Status issues_write(Db *db, Issue *items, size_t n, Instant issued_at, int64_t catalog_revision,
+                    Arena *arena, size_t *issued, Error *error)
+{
+    TRY(write_invoices(db, items, n, issued_at, catalog_revision, arena, issued, error));
+    return delete_marks(db, items, n, error);
 }

@@ -4,6 +4,20 @@
 #include "billing/billing_sql.h"
 
 // ---- books ----
+Status books_lock(Db *db, Error *error)
+{
+    return db_script(db,
+                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
+                     "LOCK TABLE closing IN SHARE ROW EXCLUSIVE MODE",
+                     error);
+}
+
+static Instant horizon_of(const Rows *rows, int row)
+{
+    bool noted = row >= 0 && row < rows_count(rows) && !rows_null(rows, row, 3);
+    return noted ? rows_instant(rows, row, 3) : INSTANT_END;
+}
+
 Status books_read(Db *db, Arena *arena, Books *out, Error *error)
 {
     *out = (Books){0};
@@ -16,6 +30,9 @@ Status books_read(Db *db, Arena *arena, Books *out, Error *error)
     out->last = day_period(rows_day(rows, n - 1, 0));
     out->last_closed = rows_bool(rows, n - 1, 1);
     out->after = arena_copy(arena, rows_str(rows, n - 1, 2));
+    int through = out->last_closed ? n - 1 : n - 2;
+    out->horizon = horizon_of(rows, through);
+    out->horizon_under_way = horizon_of(rows, through + 1);
     return ST_OK;
 }
 
@@ -31,6 +48,32 @@ Period books_next(const Books *books)
 {
     ASSERT(books->begun);
     return books->last_closed ? period_next(books->last) : books->last;
+}
+
+Period books_next_of(const Books *books, Str account)
+{
+    Period next = books_next(books);
+    return books_closed(books, next, account) ? period_next(next) : next;
+}
+
+Instant usage_final(const Catalog *catalog, Period period)
+{
+    int64_t longest_us = 0;
+    for (int v = 0; v < catalog->versions; v++)
+        if (catalog->version[v].heartbeat_timeout_us > longest_us)
+            longest_us = catalog->version[v].heartbeat_timeout_us;
+    return instant_add_us(day_start(period_end(period)), longest_us);
+}
+
+bool books_early(const Books *books, const Catalog *catalog, Str account)
+{
+    if (!books->begun) return false;
+    Period next = books_next_of(books, account);
+    if (next.months == books->first.months) return false; // nothing is closed
+    bool under_way = next.months > books_next(books).months;
+    Instant horizon = under_way ? books->horizon_under_way : books->horizon;
+    Period last = {next.months - 1};
+    return instant_compare(horizon, usage_final(catalog, last)) < 0;
 }
 
 // ---- grants ----
@@ -78,12 +121,12 @@ void accounts_array(const Account *accounts, size_t n, Buf *out)
 
 // Takes what was drawn off the grant of that id and unit; a grant that the account no longer has is
 // nobody's.
-static void take_off(GrantList *list, Str id, GrantUnit unit, int64_t drawn)
+static void take_off(GrantList *list, const GrantDraw *draw)
 {
     for (size_t i = 0; i < list->count; i++) {
         RateGrant *grant = &list->grant[i];
-        if (grant->grant.unit != unit || !str_equal(grant->grant.id, id)) continue;
-        grant->balance = drawn < grant->balance ? grant->balance - drawn : 0;
+        if (grant->grant.unit != draw->unit || !str_equal(grant->grant.id, draw->id)) continue;
+        grant->balance = draw->amount < grant->balance ? grant->balance - draw->amount : 0;
         return;
     }
 }
@@ -116,9 +159,15 @@ Status grants_read(Db *db, const Catalog *catalog, const Account *accounts, size
             list->grant[list->count++] = grant_carried(rows_str(carried, row, 1),
                                                        rows_day(carried, row, 2),
                                                        (Cents){rows_int(carried, row, 3)}, arena);
-        for (row = rows_of(draws, &at_draw, accounts[i].id); row < at_draw; row++)
-            take_off(list, rows_str(draws, row, 1), (GrantUnit)rows_int(draws, row, 2),
-                     rows_int(draws, row, 3));
+        row = rows_of(draws, &at_draw, accounts[i].id);
+        list->draw = arena_alloc(arena, (size_t)(at_draw - row + 1) * sizeof *list->draw);
+        for (; row < at_draw; row++) {
+            GrantDraw *draw = &list->draw[list->draws++];
+            *draw = (GrantDraw){.id = arena_copy(arena, rows_str(draws, row, 1)),
+                                .unit = (GrantUnit)rows_int(draws, row, 2),
+                                .amount = rows_int(draws, row, 3)};
+            take_off(list, draw);
+        }
     }
     return ST_OK;
 }

@@ -13,20 +13,42 @@ typedef struct Books {
     Period first, last; // periods whose closing has begun
     bool last_closed;   // the last is closed for every account
     Str after;          // else: for accounts up to this one; absent: for none yet
-    Instant horizon;    // up to which the last closing that went through knew usage
+    // Up to which usage was known to the last closing that went through, and to the one under way;
+    // INSTANT_END where there is none, or it was not noted.
+    Instant horizon, horizon_under_way;
 } Books;
 
+// The first thing in a transaction that issues: its snapshot is taken after the lock, so that it
+// sees all that the one before has committed. close.c's head tells who takes turns so.
+Status books_lock(Db *db, Error *error) MUST_USE;
 Status books_read(Db *db, Arena *arena, Books *out, Error *error) MUST_USE;
 // Whether the period is closed for this account.
 bool books_closed(const Books *books, Period period, Str account);
-// The period that is to be closed next; only where the books have begun.
+// The period that is to be closed next, of all accounts and of this one; only where the books have
+// begun.
 Period books_next(const Books *books);
+Period books_next_of(const Books *books, Str account);
+// From when on time alone does not change what was used in a period: runs that are open at its end,
+// with their last proof of life before it, count as lost by then.
+Instant usage_final(const Catalog *catalog, Period period);
+// Whether the account's last closed period was closed before that, so that it may come to something
+// else by now, without any event.
+bool books_early(const Books *books, const Catalog *catalog, Str account);
+
+// What is drawn from a grant, in its unit; below 0 where it is given back.
+typedef struct GrantDraw {
+    Str id;
+    GrantUnit unit;
+    int64_t amount;
+} GrantDraw;
 
 // An account's grants, those of its file, the sign-up credit and what invoices carried forward,
 // with what standing invoices have left of them (0 or more), in no particular order.
 typedef struct GrantList {
-    size_t count;
+    size_t count, draws;
     RateGrant *grant;
+    GrantDraw *draw; // what standing invoices have drawn, one for each grant; also of grants that
+                     // the account does not have any more
 } GrantList;
 
 // Those of `n` accounts, which stand in order of id: lists[i] belongs to accounts[i]. They live in

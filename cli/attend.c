@@ -128,13 +128,14 @@ static int start(pthread_t *thread, void *(*run)(void *), Attend *attend)
     return failed;
 }
 
-Status attend_start(const Db *db, const KafkaConfig *kafka, const QuotaConfig *quota, Attend **out,
-                    Error *error)
+Status attend_start(const Db *db, const KafkaConfig *kafka, const char *notices_topic,
+                    const QuotaConfig *quota, Attend **out, Error *error)
 {
     Attend *attend = mem_alloc(sizeof *attend);
     attend->like = db;
     if (quota) attend->quota = *quota;
     if (kafka) attend->relay.kafka = *kafka;
+    attend->relay.topic = notices_topic;
     attend->relay.stop = &attend->stop;
     attend->relay.notice = relay_notice;
     attend->relays = kafka && start(&attend->relay_thread, run_relay, attend) == 0;

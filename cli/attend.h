@@ -10,12 +10,13 @@
 
 typedef struct Attend Attend;
 
-// Starts the relay where `kafka` is given (its topics and group are not looked at), and the watch
-// where `quota` is (its values; what is 0 is the default). Neither is needed by what it runs
-// beside: where the database or the broker is away, they say so once, in the log, and try again.
-// `db` gives the URL alone. `db`, and all that `kafka` points at, must live until attend_stop.
-Status attend_start(const Db *db, const KafkaConfig *kafka, const QuotaConfig *quota, Attend **out,
-                    Error *error) MUST_USE;
+// Starts the relay where `kafka` is given (its topics and group are not looked at), which publishes
+// on `notices_topic` (NULL: NOTICES_TOPIC), and the watch where `quota` is (its values; what is 0
+// is the default). Neither is needed by what it runs beside: where the database or the broker is
+// away, they say so once, in the log, and try again. `db` gives the URL alone. `db`,
+// `notices_topic`, and all that `kafka` points at, must live until attend_stop.
+Status attend_start(const Db *db, const KafkaConfig *kafka, const char *notices_topic,
+                    const QuotaConfig *quota, Attend **out, Error *error) MUST_USE;
 // Ends both threads: within a second or so, and some more where the broker hangs. Takes NULL.
 void attend_stop(Attend *attend);
 static inline void attend_stop_pointer(Attend **attend) { attend_stop(*attend); }

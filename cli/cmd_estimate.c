@@ -24,6 +24,16 @@ static void add_table(const Estimate *e, Buf *out)
     add_line(out, "total per month", "$", cents_format(e->total, text));
 }
 
+// Beside the data, not in it: what the estimate takes for granted.
+static void tell_assumptions(Day on)
+{
+    char day[DAY_TEXT];
+    fprintf(stderr,
+            "note: for a whole month on the plan, at the prices in force on %s, without grants and "
+            "tax;\n      hours are counted exactly, an invoice counts each begun minute\n",
+            day_format(on, day));
+}
+
 Status cmd_estimate(int argc, char **argv, Error *error)
 {
     static const Usage usage = {"tally estimate", "",
@@ -62,5 +72,7 @@ Status cmd_estimate(int argc, char **argv, Error *error)
     OWNED_BUF Buf out = {0};
     if (format == 0) add_table(&result, &out);
     else estimate_json(&result, &out), buf_add_char(&out, '\n');
-    return cli_write(buf_str(&out), error);
+    TRY(cli_write(buf_str(&out), error));
+    if (format == 0) tell_assumptions(on);
+    return ST_OK;
 }

@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// tally invoices preview | close | list | show
+// tally invoices preview | close | void | list | show
 #include "billing/close.h"
 #include "billing/preview.h"
 #include "billing/register.h"
+#include "billing/restored.h"
+#include "billing/void.h"
 #include "cli/cli.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { GRACE_MINUTES = 60, GRACE_MINUTES_MAX = 525600, OUT_PIECE_BYTES = 64 * 1024 };
+enum {
+    GRACE_MINUTES = 60,
+    GRACE_MINUTES_MAX = 525600,
+    OUT_PIECE_BYTES = 64 * 1024,
+    READING_QUIET_MS = 1000, // until reading takes long enough to be shown
+    READING_SHOWN_MS = 200,
+};
 typedef enum Format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV } Format; // text is a table for lists
 
 static Status write_invoice(const Invoice *invoice, int format, Error *error)
@@ -25,7 +33,55 @@ static Status write_invoice(const Invoice *invoice, int format, Error *error)
     return cli_write(buf_str(&out), error);
 }
 
+// ---- before anything is issued ----
+typedef struct KafkaOptions {
+    const char *brokers, *notices_topic;
+    OptionList options;
+} KafkaOptions;
+
+#define KAFKA_OPTIONS(o)                                                                           \
+    OPTION_BROKERS(&(o)->brokers,                                                                  \
+                   "Kafka, to see whether this database is as new as what was issued"),            \
+        OPTION_KAFKA(&(o)->options), OPTION_NOTICES_TOPIC(&(o)->notices_topic)
+
+// Only where it takes long enough to wonder.
+static void show_reading(int64_t read, int64_t all)
+{
+    static int64_t shown_ms;
+    int64_t now = clock_monotonic_ms();
+    if (shown_ms == 0) shown_ms = now + READING_QUIET_MS - READING_SHOWN_MS;
+    if (now - shown_ms < READING_SHOWN_MS) return;
+    shown_ms = now;
+    fprintf(stderr, "\rlooking for the newest notice of an invoice: %" PRId64 " of %" PRId64 " ",
+            read, all);
+    fflush(stderr);
+}
+
+// Where Kafka is known of.
+static Status check_restored(Db *db, const KafkaOptions *o, Error *error)
+{
+    if (!o->brokers) return ST_OK;
+    const RestoredConfig config = {.kafka = {.brokers = o->brokers,
+                                             .options = o->options.text,
+                                             .options_count = o->options.count},
+                                   .topic = o->notices_topic,
+                                   .progress = isatty(STDERR_FILENO) ? show_reading : NULL};
+    Status status = restored_check(db, &config, error);
+    if (config.progress) fprintf(stderr, "\r\033[K");
+    return status;
+}
+
 // ---- preview ----
+// Beside the data, not in it: what the preview takes for granted.
+static void tell_assumptions(const Invoice *invoice)
+{
+    char at[INSTANT_TEXT];
+    fprintf(stderr,
+            "note: as it would be billed with what was used up to %s, and nothing after that;\n"
+            "      by the catalogue and the account's terms of now, earlier months closed first\n",
+            instant_format(invoice->horizon, at));
+}
+
 Status cmd_invoices_preview(int argc, char **argv, Error *error)
 {
     Period period = {0};
@@ -51,7 +107,9 @@ Status cmd_invoices_preview(int argc, char **argv, Error *error)
     Invoice invoice;
     TRY(billing_preview(db, str(arguments[0]), period, as_of_given ? &as_of : NULL, arena, &invoice,
                         error));
-    return write_invoice(&invoice, format, error);
+    TRY(write_invoice(&invoice, format, error));
+    if (format == FORMAT_TEXT) tell_assumptions(&invoice);
+    return ST_OK;
 }
 
 // ---- close ----
@@ -124,6 +182,10 @@ static void print_result(const CloseOrder *order, Str account, const CloseResult
     amount_group(cents_format(result->done.total, total), grouped);
     if (invoices > 0) fprintf(stderr, ", %s USD", grouped);
     fputc('\n', stderr);
+    int64_t settled = result->done.settled;
+    if (settled > 0)
+        fprintf(stderr, "closed periods of %" PRId64 " account%s were rated anew\n", settled,
+                settled == 1 ? "" : "s");
 }
 
 typedef struct CloseOptions {
@@ -132,6 +194,7 @@ typedef struct CloseOptions {
     bool force, check, as_of_given;
     int64_t grace_minutes;
     Instant as_of;
+    KafkaOptions kafka;
 } CloseOptions;
 
 static Status parse_close(int argc, char **argv, CloseOptions *o, Error *error)
@@ -153,6 +216,7 @@ static Status parse_close(int argc, char **argv, CloseOptions *o, Error *error)
         {"grace-minutes", OPTION_INT, &o->grace_minutes, .argument = "N",
          .help = "wait for so long after the period's end (default 60)",
          .environment = "TALLY_CLOSE_GRACE_MINUTES"},
+        KAFKA_OPTIONS(&o->kafka),
         {"as-of", OPTION_INSTANT, &o->as_of, &o->as_of_given, "TIME", "stands in for now"},
         {0},
     };
@@ -183,6 +247,7 @@ Status cmd_invoices_close(int argc, char **argv, Error *error)
         TRY(billing_check(db, o.period, &order.now, arena, &check, error));
         return print_check(&check, o.period, error);
     }
+    TRY(check_restored(db, &o.kafka, error));
     CloseResult result;
     if (o.account) TRY(billing_close_account(db, &order, str(o.account), &result, error));
     else TRY(billing_close(db, &order, &result, error));
@@ -191,6 +256,60 @@ Status cmd_invoices_close(int argc, char **argv, Error *error)
     TRY(billing_check(db, o.period, &order.now, arena, &check, error));
     warn_check(&check);
     return ST_OK;
+}
+
+// ---- void ----
+typedef struct VoidOptions {
+    const char *number, *reason;
+    bool as_of_given;
+    Instant as_of;
+    KafkaOptions kafka;
+} VoidOptions;
+
+static Status parse_void(int argc, char **argv, VoidOptions *o, Error *error)
+{
+    char **arguments = NULL;
+    int count = 0;
+    const Usage usage = {"tally invoices void", "NUMBER",
+                         "Takes an invoice back: issues a credit note, and opens the period again "
+                         "for the account.",
+                         1, 1};
+    const Option options[] = {
+        {"reason", OPTION_TEXT, &o->reason, .argument = "TEXT",
+         .help = "why: it stands on the credit note", .required = true},
+        KAFKA_OPTIONS(&o->kafka),
+        {"as-of", OPTION_INSTANT, &o->as_of, &o->as_of_given, "TIME", "stands in for now"},
+        {0},
+    };
+    TRY(options_parse(&usage, options, argc, argv, &arguments, &count, error));
+    o->number = arguments[0];
+    if (void_reason_check(str(o->reason), error) == ST_OK) return ST_OK;
+    return error_prefix(error, "--reason");
+}
+
+Status cmd_invoices_void(int argc, char **argv, Error *error)
+{
+    VoidOptions o = {0};
+    TRY(parse_void(argc, argv, &o, error));
+    OWNED_DB Db *db = NULL;
+    TRY(cli_db(&db, error));
+    OWNED_ARENA Arena *arena = arena_new();
+    Now now;
+    TRY(now_read(db, o.as_of_given ? &o.as_of : NULL, &now, error));
+    TRY(check_restored(db, &o.kafka, error));
+    const VoidOrder order = {str(o.number), str(o.reason), now.clock};
+    Voided voided;
+    TRY(billing_void(db, &order, arena, &voided, error));
+    char period[PERIOD_TEXT], total[AMOUNT_TEXT], grouped[AMOUNT_TEXT];
+    period_format(voided.period, period);
+    amount_group(cents_format(voided.total, total), grouped);
+    fprintf(stderr,
+            "%s is taken back by %s, %s USD; %s is open again for %s\n"
+            "      tally invoices close --period %s --account %s issues a new invoice\n",
+            o.number, voided.number.p, grouped, period, voided.account.p, period, voided.account.p);
+    OWNED_BUF Buf out = {0};
+    buf_addf(&out, "%s\n", voided.number.p);
+    return cli_write(buf_str(&out), error);
 }
 
 // ---- list ----

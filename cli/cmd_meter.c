@@ -104,7 +104,7 @@ static void print_summary(const Meter *meter)
 #define METRICS_LISTEN "127.0.0.1:8482"
 
 typedef struct MeterOptions {
-    const char *file, *brokers, *group, *metrics_listen;
+    const char *file, *brokers, *group, *metrics_listen, *notices_topic;
     OptionList topics, kafka;
     bool until_caught_up, has_as_of;
     Instant as_of;
@@ -179,7 +179,8 @@ static Status run_topics(const Db *db, Meter *meter, const MeterOptions *o, Erro
     __attribute__((cleanup(shown_done))) Shown shown = {0};
     TRY(show_metrics(db, meter, o, &shown, error));
     config.context = shown.series;
-    TRY(attend_start(db, &config.kafka, o->has_as_of ? NULL : &quota, &attend, error));
+    TRY(attend_start(db, &config.kafka, o->notices_topic, o->has_as_of ? NULL : &quota, &attend,
+                     error));
     Status status = collector_run(meter, &config, error);
     meter_observe(meter, NULL, NULL);
     return status;
@@ -212,15 +213,14 @@ static Status read_options(int argc, char **argv, MeterOptions *o, Error *error)
     const Option options[] = {
         {"file", OPTION_TEXT, &o->file, .argument = "FILE",
          .help = "meter a file, - is standard input"},
-        {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...",
-         .help = "Kafka's bootstrap servers", .environment = "TALLY_KAFKA_BROKERS"},
+        OPTION_BROKERS(&o->brokers, "Kafka's bootstrap servers"),
         {"topic", OPTION_REPEAT, &o->topics, .argument = "NAME",
          .help = "topic to meter, may be given several times (default vm.lifecycle)",
          .environment = "TALLY_TOPIC"},
         {"group", OPTION_TEXT, &o->group, .argument = "NAME",
          .help = "consumer group (default tally)", .environment = "TALLY_GROUP"},
-        {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
-         .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"},
+        OPTION_KAFKA(&o->kafka),
+        OPTION_NOTICES_TOPIC(&o->notices_topic),
         {"session-timeout-ms", OPTION_INT, &o->session_timeout_ms, .argument = "MS",
          .help = "how long a silent collector keeps its partitions (default 10000)"},
         {"until-caught-up", OPTION_FLAG, &o->until_caught_up,

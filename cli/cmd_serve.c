@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct ServeOptions {
-    const char *listen, *metrics_listen, *tls_cert, *tls_key, *brokers;
+    const char *listen, *metrics_listen, *tls_cert, *tls_key, *brokers, *notices_topic;
     OptionList kafka;
     bool insecure, log_requests;
     int64_t threads, readers, deadline_ms;
@@ -100,10 +100,9 @@ static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
         {"clock-skew-seconds", OPTION_INT, &o->skew_s, .argument = "S",
          .help = "between hosts' clocks, at most (default 5)",
          .environment = "TALLY_CLOCK_SKEW_SECONDS"},
-        {"brokers", OPTION_TEXT, &o->brokers, .argument = "HOST:PORT,...",
-         .help = "Kafka, to publish notices", .environment = "TALLY_KAFKA_BROKERS"},
-        {"kafka-option", OPTION_REPEAT, &o->kafka, .argument = "NAME=VALUE",
-         .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"},
+        OPTION_BROKERS(&o->brokers, "Kafka, to publish notices"),
+        OPTION_KAFKA(&o->kafka),
+        OPTION_NOTICES_TOPIC(&o->notices_topic),
         {"log-requests", OPTION_FLAG, &o->log_requests,
          .help = "log every request, not only failed and slow ones"},
         {0},
@@ -181,7 +180,8 @@ static Status serve(Db *db, const ServeOptions *o, const sigset_t *set, Error *e
     Api *api = NULL;
     OWNED_ATTEND Attend *attend = NULL;
     TRY(api_start(db, &config, &api, error));
-    Status status = attend_start(db, o->brokers ? &kafka : NULL, &config.quota, &attend, error);
+    Status status = attend_start(db, o->brokers ? &kafka : NULL, o->notices_topic, &config.quota,
+                                 &attend, error);
     if (status == ST_OK) {
         log_start(o, api);
         signal_wait(set);

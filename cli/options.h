@@ -36,6 +36,25 @@ typedef struct Option {
     bool required;
 } Option;
 
+// The rows of every command that writes or reads notices on Kafka.
+#define OPTION_BROKERS(target_, help_)                                                             \
+    {                                                                                              \
+        "brokers", OPTION_TEXT, target_, .argument = "HOST:PORT,...", .help = help_,               \
+                                         .environment = "TALLY_KAFKA_BROKERS"                      \
+    }
+#define OPTION_KAFKA(target_)                                                                      \
+    {                                                                                              \
+        "kafka-option", OPTION_REPEAT, target_,                                                    \
+            .argument = "NAME=VALUE",                                                              \
+            .help = "librdkafka's own option (TLS, SASL, ...), may be given several times"         \
+    }
+#define OPTION_NOTICES_TOPIC(target_)                                                              \
+    {                                                                                              \
+        "notices-topic", OPTION_TEXT, target_,                                                     \
+            .argument = "NAME", .help = "topic of the notices (default tally.notices)",            \
+            .environment = "TALLY_NOTICES_TOPIC"                                                   \
+    }
+
 typedef struct Usage {
     const char *command;   // "tally invoices close"
     const char *arguments; // "ACCOUNT", or ""

@@ -235,7 +235,7 @@ static void read_headers(KafkaRecord *out, const rd_kafka_message_t *message)
     out->headers = list;
 }
 
-static void read_record(KafkaRecord *out, const rd_kafka_message_t *message)
+void record_read(KafkaRecord *out, const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
     out->kind = KAFKA_RECORD;
@@ -280,7 +280,7 @@ static Status take(KafkaConsumer *c, rd_kafka_message_t *message, KafkaRecord *o
         return ST_OK;
     }
     held->offset++;
-    read_record(out, message);
+    record_read(out, message);
     out->message = message;
     return ST_OK;
 }

@@ -31,6 +31,9 @@ Status topics_init(Topics *topics, const KafkaConfig *config, Error *error) MUST
 void topics_done(Topics *topics);
 int topics_index(const Topics *topics, const char *name); // -1: not among them
 
+// Fills what a record says: kind, time, key, value and headers; they borrow from the message.
+void record_read(KafkaRecord *out, const rd_kafka_message_t *message);
+
 // What a caller must do about an error of librdkafka's. Errors of one partition that are not known
 // to pass by themselves are fatal: after some of them (a broken batch) librdkafka would read on
 // behind it.

@@ -2,8 +2,9 @@
 // kafka: records in, records out, and how far a topic reaches. May touch librdkafka, whose header
 // no other room includes; must never know what a record means.
 //
-// Three handles. A KafkaConsumer reads in a group, from offsets that its owner keeps elsewhere. A
-// KafkaWatch asks, in a thread of its own, how far each partition reaches. A KafkaProducer writes.
+// Four handles. A KafkaConsumer reads in a group, from offsets that its owner keeps elsewhere. A
+// KafkaWatch asks, in a thread of its own, how far each partition reaches. A KafkaReader reads what
+// stands there once more, without a group. A KafkaProducer writes.
 // Each is used by one thread, the one that made it, except where it says otherwise.
 #pragma once
 
@@ -157,6 +158,28 @@ Status kafka_watch_now(KafkaWatch *watch, KafkaWatermarks *out, Error *error) MU
 void kafka_watch_free(KafkaWatch *watch);
 static inline void kafka_watch_free_pointer(KafkaWatch **watch) { kafka_watch_free(*watch); }
 #define OWNED_KAFKA_WATCH __attribute__((cleanup(kafka_watch_free_pointer)))
+
+// ---- reader ----
+// Offsets [from, to) of a partition.
+typedef struct KafkaStretch {
+    int topic_index; // of the config's topics
+    int32_t partition;
+    int64_t from, to;
+} KafkaStretch;
+
+typedef struct KafkaReader KafkaReader;
+
+// Reads stretches of partitions once, without a group: config's group is not looked at.
+Status kafka_reader_new(const KafkaConfig *config, const KafkaStretch *stretches, int count,
+                        KafkaReader **out, Error *error) MUST_USE;
+// The next record, of any of the stretches, in order within each; KAFKA_END when all have been read
+// (again at every further call). Give it back by kafka_record_done before the reader is freed.
+// ST_RETRY: nothing came for so long. ST_FATAL: a stretch does not begin within what the broker
+// has, or cannot be read.
+Status kafka_read(KafkaReader *reader, int timeout_ms, KafkaRecord *out, Error *error) MUST_USE;
+void kafka_reader_free(KafkaReader *reader); // takes NULL
+static inline void kafka_reader_free_pointer(KafkaReader **reader) { kafka_reader_free(*reader); }
+#define OWNED_KAFKA_READER __attribute__((cleanup(kafka_reader_free_pointer)))
 
 // ---- producer ----
 typedef struct KafkaMessage {

@@ -46,4 +46,6 @@ ALTER TABLE closing ENABLE ALWAYS TRIGGER never_vanish;
 ALTER TABLE series ENABLE ALWAYS TRIGGER never_vanish;
 ALTER TABLE chain ENABLE ALWAYS TRIGGER never_vanish;
 COMMENT ON COLUMN grant_draw.amount IS 'Of credit grants also what adjusting closed periods drew anew, or gave back (negative).';
-CREATE INDEX invoice_credits ON invoice (account, credits_number) WHERE credits_number IS NOT NULL;
+CREATE UNIQUE INDEX invoice_credits ON invoice (account, credits_number) WHERE credits_number IS NOT NULL;
+-- Where a grant has become one of the other unit, an invoice gives back in the one and draws in the other.
+ALTER TABLE grant_draw DROP CONSTRAINT grant_draw_pkey, ADD PRIMARY KEY (account, grant_id, number, unit);

@@ -15,4 +15,4 @@ SELECT i.number, i.account, i.name, i.period, i.issued_at, i.credits_number, i.r
            WHERE l.account = i.account AND l.number = i.number)) AS body
 FROM invoice i
 WHERE i.period = $1::date
-ORDER BY i.kind, split_part(i.number, '-', 2), length(i.number), i.number;
+ORDER BY split_part(i.number, '-', 1), split_part(i.number, '-', 2), length(i.number), i.number;
