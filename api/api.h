@@ -82,10 +82,28 @@ void call_answer(Call *call, Answer *answer);      // anything else
 // `members`: more members of the problem, as `,"limit":250`, or NULL; `retry_after_s` 0: none.
 void call_problem(Call *call, Problem problem, const char *members, int retry_after_s,
                   const char *format, ...) PRINTF(5, 6);
+// The answer for an invoice that is not there, and for another's, to a customer.
+void call_no_invoice(Call *call, Str number);
 // What a Status is over HTTP: one table. Logs what is our fault, and tells the caller less.
 void call_failed(Call *call, Status status, const Error *error);
 Stream *call_stream(Call *call, const char *content_type); // then call_streamed
 void call_streamed(Call *call, Stream *stream, bool complete);
+
+// ---- long answers ----
+// Written as they are read, out of one snapshot. Whoever takes them slowly holds a reader and the
+// snapshot, and so may not take longer than OUTFLOW_MS_MAX.
+enum { OUTFLOW_MS_MAX = 15 * 60 * 1000, OUTFLOW_PIECE_BYTES = 32 * 1024 };
+typedef struct Outflow {
+    Call *call;
+    Stream *stream; // NULL: nothing was sent yet, and the call can still be answered otherwise
+    int64_t began_ms;
+    bool gone; // whoever asked went away, or is too slow
+} Outflow;
+// Sends the head, within the transaction that reads.
+Status outflow_begin(Outflow *out, const char *content_type, Error *error) MUST_USE;
+Status outflow_write(Outflow *out, Str bytes, Error *error) MUST_USE;
+// Ends what has begun, and the call; `what` was sent, for the log: "usage".
+void outflow_end(Outflow *out, Status status, const char *what, const Error *error);
 
 // ---- query parameters ----
 // All of a call's parameters are read by a table: unknown, repeated and malformed ones are a
@@ -142,6 +160,7 @@ void route_accounts(Call *call);
 void route_invoices(Call *call);
 void route_upcoming(Call *call);
 void route_invoice(Call *call);
+void route_explain(Call *call);
 void route_estimate(Call *call);
 void route_healthz(Call *call);
 void route_readyz(Call *call);

@@ -187,7 +187,12 @@ void route_upcoming(Call *call)
     finish(call, status, &out, &error);
 }
 
-// A customer's own, or the same answer as for one that does not exist.
+void call_no_invoice(Call *call, Str number)
+{
+    call_problem(call, PROBLEM_NOT_FOUND, NULL, 0, "there is no invoice \"%.*s\"",
+                 number.n < 64 ? (int)number.n : 64, number.p);
+}
+
 void route_invoice(Call *call)
 {
     if (!call_params(call, NULL, 0)) return;
@@ -197,8 +202,7 @@ void route_invoice(Call *call)
     Invoice invoice;
     Status status = invoice_load(call->db, number, call->arena, &invoice, &error);
     if (status == ST_MISSING || (status == ST_OK && !caller_sees(&call->caller, invoice.account))) {
-        call_problem(call, PROBLEM_NOT_FOUND, NULL, 0, "there is no invoice \"%.*s\"",
-                     number.n < 64 ? (int)number.n : 64, number.p);
+        call_no_invoice(call, number);
         return;
     }
     if (status == ST_OK) write_invoice(&invoice, &out);

@@ -3,17 +3,11 @@
 // rows, or as CSV, streamed slice by slice out of one snapshot.
 #include "api/api.h"
 
-#include "base/log.h"
 #include "meter/slices.h"
 
 #include <inttypes.h>
 
-enum {
-    USAGE_JSON_ROWS_MAX = 100000,
-    CSV_WRITE_BYTES = 32 * 1024,
-    CSV_MS_MAX = 15 * 60 * 1000,  // a reader, and the snapshot, may be held so long
-    CSV_STATEMENT_MS = 60 * 1000, // of a slice: nobody waits for the first byte any more
-};
+enum { USAGE_JSON_ROWS_MAX = 100000 };
 
 typedef struct UsageCall {
     Call *call;
@@ -28,9 +22,8 @@ typedef struct UsageCall {
     JsonWriter writer;
     int64_t rows, minutes;
     CreditMinutes cm;
-    Stream *stream; // once it has begun
-    int64_t began_ms;
-    bool empty_span, too_many, gone;
+    Outflow csv_out;
+    bool empty_span, too_many;
 } UsageCall;
 
 static const char WINDOWS[] = "hour|day|month|total", GROUPS[] = "none|size|vm";
@@ -82,26 +75,14 @@ static void json_end(UsageCall *u)
 // ---- CSV ----
 static Status csv_write(UsageCall *u, Error *error)
 {
-    Status status = ST_OK;
-    for (size_t at = 0; at < u->out.n && status == ST_OK; at += CSV_WRITE_BYTES) {
-        size_t n = u->out.n - at < CSV_WRITE_BYTES ? u->out.n - at : CSV_WRITE_BYTES;
-        status = stream_write(u->stream, (Str){u->out.p + at, n});
-        if (clock_monotonic_ms() - u->began_ms > CSV_MS_MAX) status = ST_RETRY;
-    }
+    Status status = outflow_write(&u->csv_out, buf_str(&u->out), error);
     buf_clear(&u->out);
-    if (status == ST_OK) return ST_OK;
-    u->gone = true;
-    return error_set(error, ST_FATAL, "whoever asked went away, or is too slow");
+    return status;
 }
 
-// The server ends a transaction that asks for nothing for a minute; a slow reader may take longer
-// than that to take a slice, and is watched here.
 static Status csv_begin(UsageCall *u, Error *error)
 {
-    TRY(db_script(u->call->db, "SET LOCAL idle_in_transaction_session_timeout = 0", error));
-    db_deadline(u->call->db, CSV_STATEMENT_MS);
-    u->began_ms = clock_monotonic_ms();
-    u->stream = call_stream(u->call, "text/csv; charset=utf-8");
+    TRY(outflow_begin(&u->csv_out, "text/csv; charset=utf-8", error));
     buf_add_text(&u->out, "start,end,");
     if (u->group != GROUP_NONE) buf_add_text(&u->out, u->group == GROUP_SIZE ? "size," : "vm,");
     buf_add_text(&u->out, "minutes,credit_minutes,credits\r\n");
@@ -140,7 +121,7 @@ static Status take_rows(void *context, const UsageRow *rows, size_t count, Error
             u->too_many = true;
             return error_set(error, ST_REFUSED, "more than %d rows", USAGE_JSON_ROWS_MAX);
         }
-        if (u->csv && u->out.n >= CSV_WRITE_BYTES) TRY(csv_write(u, error));
+        if (u->csv && u->out.n >= OUTFLOW_PIECE_BYTES) TRY(csv_write(u, error));
     }
     return ST_OK;
 }
@@ -158,7 +139,7 @@ static bool choose_span(UsageCall *u)
 static Status read_usage(Db *db, void *context, Error *error)
 {
     UsageCall *u = context;
-    if (u->stream) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
+    if (u->csv_out.stream) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
     buf_clear(&u->out);
     u->rows = u->minutes = u->cm.cm = 0;
     catalog_free(u->catalog);
@@ -181,11 +162,8 @@ static void answer(UsageCall *u, Status status, const Error *error)
 {
     Call *call = u->call;
     char from[INSTANT_TEXT], to[INSTANT_TEXT];
-    if (u->stream) {
-        const LogField fields[] = {{"error", str(error->text), 0}};
-        if (status != ST_OK && !u->gone) log_line(LOG_ERROR, "usage was cut off", fields, 1);
-        call_streamed(call, u->stream, status == ST_OK);
-    } else if (u->too_many)
+    if (u->csv_out.stream) outflow_end(&u->csv_out, status, "usage", error);
+    else if (u->too_many)
         call_problem(call, PROBLEM_TOO_MANY_ROWS, NULL, 0,
                      "more than %d rows: ask for a shorter span or larger windows, or for CSV "
                      "(Accept: text/csv)",
@@ -203,7 +181,8 @@ void route_usage(Call *call)
                    .account = call->variable[0],
                    .window = WINDOW_DAY,
                    .group = GROUP_SIZE,
-                   .csv = call_prefers(call, "text/csv")};
+                   .csv = call_prefers(call, "text/csv"),
+                   .csv_out = {.call = call}};
     const Param params[] = {
         {"from", PARAM_INSTANT, &u.from, &u.has_from},
         {"to", PARAM_INSTANT, &u.to, &u.has_to},

@@ -23,6 +23,7 @@ const Route ROUTES[] = {
     {"GET", ACCOUNT "/invoices", WHO_SEES_MONEY, WITH_READER, route_invoices, 0, false},
     {"GET", ACCOUNT "/invoices/upcoming", WHO_SEES_MONEY, WITH_READER, route_upcoming, 0, false},
     {"GET", "/v1/invoices/{number}.json", WHO_SEES_MONEY, WITH_READER, route_invoice, -1, false},
+    {"GET", "/v1/invoices/{number}/explain", WHO_SEES_MONEY, WITH_READER, route_explain, -1, false},
     {"GET", "/v1/invoices/{number}", WHO_SEES_MONEY, WITH_READER, route_invoice, -1, false},
     {"POST", "/v1/estimate", ROLE_ANYONE, WITH_READER, route_estimate, -1, true},
     {"GET", "/healthz", ROLE_ANYONE, AT_ONCE, route_healthz, -1, false},

@@ -7,11 +7,13 @@
 
 #include "billing/ledger.h"
 #include "db/db.h"
+#include "kafka/kafka.h"
 #include "meter/usage.h"
 
 // One thing that is not as it should be. Texts are the caller's.
 typedef struct Finding {
-    const char *check; // which: "runs", "minutes", "vms", "quota", "positions", "chain", "numbers",
+    const char *check; // which: "events", "runs", "minutes", "vms", "quota", "positions", "topics",
+                       // "chain", "numbers",
                        // "rating", "terms", "grants", "periods", "accounts", "closings"
     Str account;       // absent: nobody's
     Str subject;       // invoice number, VM, partition, grant, period
@@ -30,6 +32,8 @@ typedef struct AuditProgress {
 typedef struct AuditOrder {
     const Instant *as_of; // NULL: now
     Str head;             // 64 hex digits that the chain must have had once; absent: none was kept
+    const KafkaConfig *kafka; // brokers and options; NULL: only the database is looked at
+    bool from_kafka;          // read the topics again, as far as they reach back
     FindingFn found;
     void (*progress)(void *context, const AuditProgress *progress); // may be NULL
     void *context;
@@ -37,6 +41,9 @@ typedef struct AuditOrder {
 
 typedef struct AuditResult {
     int64_t events, runs, accounts, invoices, credit_notes;
+    // from_kafka: records that were read, VMs rebuilt from them alone, and stored events that came
+    // from Kafka: those that it still has, and those that it does not keep any more.
+    int64_t records, topic_vms, topic_events, topic_gone;
     int64_t findings, pending; // pending ones are among the findings
     int64_t place;             // the chain's head
     char hash[65];

@@ -12,8 +12,21 @@ typedef struct Audit {
     Now now;
     const Catalog *catalog; // in force
     Books books;
-    Arena *arena; // for the whole audit
+    Arena *arena;           // for the whole audit
+    Str snapshot;           // its name
+    bool has_topics;        // Kafka is asked, and something was metered from there
+    KafkaConfig kafka;      // has_topics: the order's, with all topics that were metered
+    KafkaWatermarks oldest; // has_topics: what stood there before the snapshot
 } Audit;
+
+// One more connection in the same snapshot, for the caller to close. `before` (may be NULL) is run
+// before its transaction begins.
+Status audit_connect(Audit *audit, const char *before, Db **out, Error *error) MUST_USE;
+// What stands in audit->kafka's topics now.
+Status audit_watermarks(const Audit *audit, KafkaWatermarks *out, Error *error) MUST_USE;
+// Of a topic's partition; NULL where Kafka does not have it.
+const KafkaWatermark *audit_mark(const Audit *audit, const KafkaWatermarks *marks, Str topic,
+                                 int64_t partition);
 
 // Counts it and hands it on.
 Status audit_find(Audit *audit, const Finding *finding, Error *error) MUST_USE;
@@ -26,6 +39,14 @@ typedef struct Recounted {
     size_t count;
 } Recounted;
 
+// audit/recount.c: runs, minutes, VMs and slots, rebuilt from the events; hands all accounts to
+// audit_books as it goes.
+Status audit_recount(Audit *audit, Error *error) MUST_USE;
+// audit/positions.c: how far each partition has been metered, against what was metered. On
+// audit->db.
+Status audit_positions(Audit *audit, Error *error) MUST_USE;
+// audit/topics.c: what stands in the topics, against what was metered, both ways.
+Status audit_topics(Audit *audit, Error *error) MUST_USE;
 // audit/chain.c: hashes, links, places, numbers and series of all invoices and credit notes, in the
 // order of issue; and the head, stored and kept. On audit->db.
 Status audit_chain(Audit *audit, Error *error) MUST_USE;

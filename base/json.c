@@ -168,6 +168,22 @@ size_t json_count(const Json *container)
     return count;
 }
 
+bool json_equal(const Json *a, const Json *b) // depth is bounded by the check
+{
+    int64_t x, y;
+    if ((a->type & 0xFF) != (b->type & 0xFF)) return false; // the kind; above are flags
+    if (cJSON_IsNumber(a)) return json_integer(a, &x) && json_integer(b, &y) && x == y;
+    if (cJSON_IsString(a)) return strcmp(a->valuestring, b->valuestring) == 0;
+    if (json_count(a) != json_count(b)) return false;
+    bool object = cJSON_IsObject(a);
+    const cJSON *other = b->child;
+    for (const cJSON *e = a->child; e; e = e->next, other = other->next) {
+        const cJSON *same = object ? cJSON_GetObjectItemCaseSensitive(b, e->string) : other;
+        if (!same || !json_equal(e, same)) return false;
+    }
+    return true;
+}
+
 void json_print(const Json *json, Buf *out)
 {
     char *text = cJSON_PrintUnformatted(json);

@@ -39,6 +39,9 @@ const Json *json_first(const Json *container);
 const Json *json_next(const Json *element);
 size_t json_count(const Json *container);
 const char *json_name(const Json *member); // a member's name
+// Whether two values are the same: members in any order, numbers as integers. A number that
+// json_integer does not take is like no other.
+bool json_equal(const Json *a, const Json *b);
 // The value written out again, compact; for messages and kept copies. Appends to `out`.
 void json_print(const Json *json, Buf *out);
 

@@ -99,9 +99,7 @@ def fuzz(server: Server, role: str, chosen: argparse.Namespace, seed: int, folde
 def world_in(folder: Path, binary: Path, seed: int) -> World:
     postgres = Postgres(folder / "postgres")
     postgres.start()
-    postgres.create("migrated")
-    environment = {"TALLY_DATABASE_URL": postgres.url("migrated")}
-    subprocess.run([binary, "migrate"], env=os.environ | environment, check=True, capture_output=True)
+    postgres.prepare(binary)
     return World(binary, folder / "world", postgres, "migrated", seed)
 
 

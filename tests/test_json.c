@@ -280,6 +280,38 @@ START_TEST(quoting)
 }
 END_TEST
 
+static const struct {
+    const char *label;
+    Str a, b;
+    bool same;
+} PAIRS[] = {
+    {"members in another order", STR("{\"a\":1,\"b\":[true,\"x\"]}"),
+     STR("{ \"b\": [true, \"x\"], \"a\": 1 }"), true},
+    {"nothing", STR("{}"), STR("{}"), true},
+    {"another number", STR("{\"a\":1}"), STR("{\"a\":2}"), false},
+    {"a fraction", STR("{\"a\":1}"), STR("{\"a\":1.0}"), false},
+    {"two fractions", STR("{\"a\":1.5}"), STR("{\"a\":1.5}"), false},
+    {"text and number", STR("{\"a\":1}"), STR("{\"a\":\"1\"}"), false},
+    {"another text", STR("{\"a\":\"x\"}"), STR("{\"a\":\"X\"}"), false},
+    {"another name", STR("{\"a\":1}"), STR("{\"A\":1}"), false},
+    {"true and false", STR("{\"a\":true}"), STR("{\"a\":false}"), false},
+    {"a member more", STR("{\"a\":1}"), STR("{\"a\":1,\"b\":null}"), false},
+    {"null and nothing", STR("{\"a\":null}"), STR("{\"b\":null}"), false},
+    {"elements in another order", STR("{\"a\":[1,2]}"), STR("{\"a\":[2,1]}"), false},
+    {"an element more", STR("{\"a\":[1]}"), STR("{\"a\":[1,1]}"), false},
+    {"array and object", STR("{\"a\":[]}"), STR("{\"a\":{}}"), false},
+};
+
+START_TEST(equality)
+{
+    OWNED_JSON Json *a = NULL, *b = NULL;
+    ck_assert(json_parse(PAIRS[_i].a, 4096, &a, NULL) == ST_OK);
+    ck_assert(json_parse(PAIRS[_i].b, 4096, &b, NULL) == ST_OK);
+    ck_assert_msg(json_equal(a, b) == PAIRS[_i].same, "%s", PAIRS[_i].label);
+    ck_assert_msg(json_equal(b, a) == PAIRS[_i].same, "%s, the other way", PAIRS[_i].label);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("json");
@@ -290,6 +322,7 @@ int main(void)
     tcase_add_test(tests, access);
     tcase_add_test(tests, writing);
     tcase_add_test(tests, quoting);
+    tcase_add_loop_test(tests, equality, 0, sizeof PAIRS / sizeof *PAIRS);
     Suite *suite = suite_create("json");
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

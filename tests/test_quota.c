@@ -498,7 +498,7 @@ static Status apply_catalog(Db *connection, void *context, Error *why)
     if (status == ST_OK) status = catalog_load(connection, &before, why);
     if (status == ST_OK) status = catalog_save(connection, str(context), &revision, why);
     if (status == ST_OK) status = catalog_load(connection, &after, why);
-    return status == ST_OK ? meter_rebuild(connection, before, after, why) : status;
+    return status == ST_OK ? meter_rebuild(connection, before, after, NULL, NULL, why) : status;
 }
 
 // A proof of life that comes after the timeout finds the VM lost; under a longer one it is not.

@@ -318,8 +318,13 @@ static void run_case(const Case *c)
         rate_input(&account, catalog, period, cells + from, at - from, grants.grant, grants.count,
                    arena, &in);
         RateAdjustment adjustment = c->adjustment;
+        RateInput rated; // kept beside it
         in.adjustment = &adjustment;
         in.adjustments = first && adjustment.amount.cents != 0;
+        if (in.adjustments)
+            rate_input(&account, catalog, adjustment.period, NULL, 0, NULL, 0, arena, &rated);
+        adjustment.rated = &rated;
+        adjustment.due = adjustment.amount;
         rate(&in, arena, &rating);
         rate_draw(&in, &rating, grants.grant, grants.count);
         if (rating.carried.cents)

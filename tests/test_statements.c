@@ -9,10 +9,16 @@
 #include <unistd.h>
 
 // Each ends with NULL.
-extern const Statement *const SQL_CATALOG_ALL[], *const SQL_METER_ALL[], *const SQL_BILLING_ALL[],
-    *const SQL_QUOTA_ALL[], *const SQL_NOTICES_ALL[], *const SQL_API_ALL[];
+extern const Statement *const SQL_CATALOG_ALL[];
+extern const Statement *const SQL_METER_ALL[];
+extern const Statement *const SQL_BILLING_ALL[];
+extern const Statement *const SQL_QUOTA_ALL[];
+extern const Statement *const SQL_NOTICES_ALL[];
+extern const Statement *const SQL_AUDIT_ALL[];
+extern const Statement *const SQL_API_ALL[];
 static const Statement *const *const ROOMS[] = {SQL_CATALOG_ALL, SQL_METER_ALL,   SQL_BILLING_ALL,
-                                                SQL_QUOTA_ALL,   SQL_NOTICES_ALL, SQL_API_ALL};
+                                                SQL_QUOTA_ALL,   SQL_NOTICES_ALL, SQL_AUDIT_ALL,
+                                                SQL_API_ALL};
 enum { ROOMS_COUNT = sizeof ROOMS / sizeof *ROOMS, PARAMETERS_MAX = 64 };
 
 static const char *server; // TALLY_TEST_DATABASE_URL
@@ -37,8 +43,13 @@ static void setup(void)
     script(create.p);
     ck_assert_msg(db_migrate(db, &applied, &error) == ST_OK, "%s", error.text);
     ck_assert_int_gt(applied, 0);
-    script("CREATE TEMPORARY TABLE vm_stage (LIKE vm) ON COMMIT DELETE ROWS"); // as meter_new
-    script("CREATE TEMPORARY TABLE orchestrator_list (account text, vm text, size text)"); // as quota_reconcile
+    // As meter_new, quota_reconcile and audit_topics make them.
+    script("CREATE TEMPORARY TABLE vm_stage (LIKE vm) ON COMMIT DELETE ROWS");
+    script("CREATE TEMPORARY TABLE orchestrator_list (account text, vm text, size text)");
+    script("CREATE TEMPORARY TABLE topic_record (LIKE event)");
+    script(
+        "CREATE TEMPORARY TABLE topic_range (topic text, partition integer, origin integer,"
+        " first bigint)");
 }
 
 static void teardown(void)

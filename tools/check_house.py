@@ -14,8 +14,9 @@ import sys
 import tempfile
 
 FLOORS = {
-    'cli': 7,
-    'api': 6, 'reports': 6,
+    'cli': 8,
+    'api': 7, 'reports': 7,
+    'audit': 6,
     'billing': 5,
     'meter': 4,
     'quota': 3,

@@ -17,8 +17,6 @@ from oracle import Ledger, Usage, difference, invoices_of, ledger_of
 from oracle_rate import money, rounded
 from oracle_usage import Catalog
 
-NO_ADJUSTMENTS = "invoices do not adjust closed periods"
-
 EVER = ["--from", "2020-01-01", "--to", "2031-01-01"]
 
 
@@ -93,7 +91,7 @@ def check_invoice(invoice: dict[str, Any]) -> None:
     """What must hold of every invoice, whatever was used."""
     number = invoice["number"]
     expect_same("USD", invoice["currency"], f"currency of {number}")
-    expect_same("issued", invoice["status"], f"status of {number}")
+    expect(invoice["status"] in ("issued", "voided"), f"status of {number}")
     expect_same(64, len(invoice["hash"]), f"length of the hash of {number}")
     sums = {"subtotal": Fraction(0), "total": Fraction(0)}
     for line in invoice["lines"]:
@@ -128,7 +126,11 @@ def expect_history(world: World, history: History, ledger: Ledger, sample: list[
     expect_same(ledger.reasons(), reasons(world), "dead letters by reason")
     expect_usage(world, ledger, sample, history.as_of)
     expected = invoices_of(
-        history.accounts, ledger.catalog, ledger.usage(history.as_of), history.periods
+        history.accounts,
+        ledger.catalog,
+        ledger.usage(history.as_of),
+        history.periods,
+        history.as_of,
     )
     issued = []
     for period in history.periods:

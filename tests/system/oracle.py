@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from oracle_decode import instant_of
-from oracle_rate import Books
+from oracle_decode import day_of, instant_of
+from oracle_books import Books
 from oracle_usage import Catalog, Ledger, Usage
 
 # The catalogue that is in place after `tally migrate`.
@@ -40,12 +40,17 @@ def ledger_of(
 
 
 def invoices_of(
-    accounts: dict[str, Any], catalog: Catalog, usage: Usage, periods: list[str]
+    accounts: dict[str, Any], catalog: Catalog, usage: Usage, periods: list[str], as_of: int
 ) -> list[dict[str, Any]]:
+    """Everything was known before the first closing; all are issued in the year of `as_of`."""
     books = Books(accounts["accounts"], catalog)
     for period in periods:
-        books.close(period, usage)
+        books.close(period, usage, year_of(as_of))
     return books.invoices
+
+
+def year_of(instant: int) -> str:
+    return str(day_of(instant).year)
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -64,7 +69,7 @@ def answer(scenario: Path) -> dict[str, Any]:
         if step == "meter":
             ledger.meter(lines_of(scenario / argument), as_of)
         else:
-            books.close(argument, ledger.usage(as_of))
+            books.close(argument, ledger.usage(as_of), year_of(as_of))
     return expected | {
         "usage": usage_rows(ledger.usage(as_of)),
         "invoices": sorted(books.invoices, key=lambda i: (i["period"], i["account"])),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a period costs, and what later closings adjust: section 3 and 4, step by step.
+"""What a period costs by itself: section 3, step by step.
 
 Amounts are whole cents, usage whole credit-minutes; what lies between is a Fraction.
 """
@@ -214,74 +214,3 @@ class Account:
             for size, count in self._of_day(day, usage).items():
                 total[size] += count
         return dict(sorted(total.items()))
-
-
-class Books:
-    """Closings in order: invoices with adjustments, grants in usd, carry and tax."""
-
-    def __init__(self, accounts: list[dict[str, Any]], catalog: Catalog) -> None:
-        self.accounts = sorted((Account(a, catalog) for a in accounts), key=lambda a: a.id)
-        self.usd = {account.id: account.grants("usd") for account in self.accounts}
-        # What standing invoices charge for a period: own lines and adjustments.
-        self.charged: dict[tuple[str, str], int] = defaultdict(int)
-        self.closed: list[str] = []
-        self.invoices: list[dict[str, Any]] = []
-
-    def close(self, period: str, usage: Usage) -> None:
-        self.closed.append(period)
-        for account in self.accounts:
-            grants = account.grants("credit")
-            rated = {p: account.rate(p, usage, grants) for p in self.closed}
-            self._invoice(account, period, rated)
-
-    def _invoice(self, account: Account, period: str, rated: dict[str, Rated]) -> None:
-        own = rated[period]
-        lines = [{"kind": kind, "amount": money(amount)} for kind, amount in own.lines]
-        due = own.sum
-        self.charged[account.id, period] += own.sum
-        for closed in self.closed[:-1]:
-            difference = rated[closed].sum - self.charged[account.id, closed]
-            if difference != 0:
-                lines.append(
-                    {"kind": "adjustment", "amount": money(difference), "period": closed}
-                )
-                self.charged[account.id, closed] += difference
-                due += difference
-        subtotal = due
-        if not own.usage and not lines:
-            return
-        due = self._pay(account, period, lines, due)
-        tax = rounded(Fraction(due * account.tax_bps, 10000))
-        if tax != 0:
-            lines.append({"kind": "tax", "amount": money(tax)})
-        self.invoices.append(
-            {
-                "account": account.id,
-                "period": period,
-                "usage": [{"size": s, "minutes": count} for s, count in own.usage.items()],
-                "included_credit_minutes": own.included,
-                "granted_credit_minutes": own.granted,
-                "purchased_credit_minutes": own.purchased,
-                "lines": lines,
-                "subtotal": money(subtotal),
-                "total": money(due + tax),
-            }
-        )
-
-    def _pay(self, account: Account, period: str, lines: list[Any], due: int) -> int:
-        """Steps 7 and 8: grants in usd, in order; what is negative is carried forward."""
-        for grant in self.usd[account.id]:
-            drawn = min(grant.balance, max(due, 0))
-            if drawn > 0 and any(grant.in_force(day) for day in days_of(period)):
-                grant.balance -= drawn
-                due -= drawn
-                lines.append({"kind": "grant", "amount": money(-drawn), "grant": grant.id})
-        if due < 0:
-            lines.append({"kind": "carry_forward", "amount": money(-due)})
-            # Its real name has the invoice's number, which the oracle does not know.
-            start = f"{next_period(period)}-01"
-            self.usd[account.id].append(
-                Grant(f"carry:{period}", "usd", -due, 100, start, FOREVER)
-            )
-            due = 0
-        return due

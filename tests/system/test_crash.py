@@ -127,7 +127,7 @@ def closings_disturbed(world: World, times: int) -> None:
     whole = timed(lambda: world.tally(*command))
     undisturbed = invoices(world, PERIOD, AS_OF)
     ledger = ledger_of(accounts, lines, AS_OF, DEFAULT_CATALOG)
-    expected = invoices_of(accounts, ledger.catalog, ledger.usage(AS_OF), [PERIOD])
+    expected = invoices_of(accounts, ledger.catalog, ledger.usage(AS_OF), [PERIOD], AS_OF)
     expect_invoices(expected, undisturbed, "invoices closed undisturbed")
 
     world.database = copies[0]

@@ -9,7 +9,6 @@ from typing import Any
 
 from billing import (
     EVER,
-    NO_ADJUSTMENTS,
     apply,
     close,
     expect_history,
@@ -23,7 +22,7 @@ from billing import (
 from harness import World, expect_same, test
 from histories import iso, other_catalog
 from histories import world as draw
-from oracle import DEFAULT_CATALOG, Books, Catalog, Ledger
+from oracle import DEFAULT_CATALOG, Books, Catalog, Ledger, year_of
 from oracle_decode import MINUTE
 
 ACCOUNTS = 250
@@ -118,8 +117,7 @@ def catalog_between(world: World) -> None:
     expect_history(world, history, oracle_of(history), random.sample(history.ids, 30))
 
 
-@test("late events of closed periods are adjusted by the next invoice, to the cent", seconds=120,
-      missing=NO_ADJUSTMENTS)
+@test("late events of closed periods are adjusted by the next invoice, to the cent", seconds=120)
 def adjustments(world: World) -> None:
     random = world.random
     history = draw(random, "2026-09", 60, DEFAULT_CATALOG)
@@ -130,7 +128,7 @@ def adjustments(world: World) -> None:
         meter(world, f"events-{n}.ndjson", piece, history.as_of)
         ledger.meter(piece, history.as_of)
         close(world, history.periods[n], history.as_of)
-        books.close(history.periods[n], ledger.usage(history.as_of))
+        books.close(history.periods[n], ledger.usage(history.as_of), year_of(history.as_of))
     for period in history.periods:
         expected = [invoice for invoice in books.invoices if invoice["period"] == period]
         expect_invoices(expected, invoices(world, period, history.as_of), period)

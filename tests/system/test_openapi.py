@@ -279,8 +279,11 @@ def billing_answers(ask: Asking, world: World) -> None:
         expect_same(invoice, same, "the invoice, listed and alone")
     alone = ask("showInvoice", 200, number=own).json
     expect_same(alone, ask("showInvoiceJson", 200, number=own).json, "the same by its form")
+    explained = ask("explainInvoice", 200, number=own).json
+    expect_same(True, explained["totals"]["complete"], "what the runs make up")
     for number in (NO_INVOICE, "nothing", "INV-2026-000001.gif"):
-        ask("showInvoice", 404, number=number, problem="not-found")
+        for id in ("showInvoice", "explainInvoice"):
+            ask(id, 404, number=number, problem="not-found")
     for id in ("showCredits", "showUpcoming", "listInvoices"):
         ask(id, 404, account=MISSING, problem="not-found")
     ask("listAccounts", 200)

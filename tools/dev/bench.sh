@@ -5,8 +5,8 @@
 
 cmd_bench() {
     local name=${1:-}
-    [[ $name =~ ^(meter|close|quota|usage)$ ]] ||
-        bad_usage "bench measures meter, close, quota or usage, not '$name'"
+    [[ $name =~ ^(meter|close|quota|usage|audit)$ ]] ||
+        bad_usage "bench measures meter, close, quota, usage or audit, not '$name'"
     shift
     need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_POSTGRES[@]}"
     [[ $name != meter ]] || need_packages "${PACKAGES_KAFKA[@]}"
