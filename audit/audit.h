@@ -13,8 +13,8 @@
 // One thing that is not as it should be. Texts are the caller's.
 typedef struct Finding {
     const char *check; // which: "events", "runs", "minutes", "vms", "quota", "positions", "topics",
-                       // "chain", "numbers",
-                       // "rating", "terms", "grants", "periods", "accounts", "closings"
+                       // "chain", "numbers", "rating", "terms", "grants", "periods", "accounts",
+                       // "closings"
     Str account;       // absent: nobody's
     Str subject;       // invoice number, VM, partition, grant, period
     Str what;          // a sentence: what is stored, and what should be

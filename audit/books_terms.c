@@ -232,8 +232,8 @@ static Status check_drawn(const TermsCheck *c, const Rating *rated, const Grant 
     if (drawn == right) return ST_OK;
     return matter_find(&matter, c->error,
                        "up to it %" PRId64
-                       " credit-minutes of the grant %.*s were drawn; it keeps "
-                       "that it were %" PRId64,
+                       " credit-minutes of the grant %.*s were drawn; by what it "
+                       "keeps it should be %" PRId64,
                        drawn, (int)grant->id.n, grant->id.p, right);
 }
 

@@ -344,17 +344,21 @@ static void write_run(Telling *t, const Entry *entry)
     t->cm = cm_add(t->cm, cm);
 }
 
-static void end_entry(void *context, const Entry *entry, bool shown)
+static void end_entry(void *context, const Entry *entry)
 {
     Telling *t = context;
-    if (!shown) {
-        t->out.n = t->mark;
-        t->w = t->marked;
-        return;
-    }
     jw_end_array(&t->w);
     write_run(t, entry);
     jw_end_object(&t->w);
+}
+
+static void drop_entry(void *context)
+{
+    Telling *t = context;
+    t->out.n = t->mark;
+    t->w = t->marked;
+    t->runs--;
+    t->events -= t->told;
 }
 
 static Status pause(void *context, bool certain, Error *error)
@@ -415,7 +419,7 @@ static void write_difference(void *context, const Difference *difference)
 static Status tell_all(Db *db, Telling *t, Error *error)
 {
     JsonWriter *w = &t->w;
-    const Teller teller = {begin_entry, write_event, end_entry, pause, t};
+    const Teller teller = {begin_entry, write_event, end_entry, drop_entry, pause, t};
     write_head(t);
     jw_begin_array(w, "runs");
     TRY(explain_runs(db, t->x, &teller, error));

@@ -122,18 +122,19 @@ typedef struct Entry {
 } Entry;
 
 // Who writes. An entry's events come between begin and end, in order of effect. An event that ends
-// a run and opens the next comes in both. `shown` false: the run turned out to lie on other days.
+// a run and opens the next comes in both.
 typedef struct Teller {
     void (*begin)(void *context, const Entry *entry);
     void (*event)(void *context, const Told *told);
-    void (*end)(void *context, const Entry *entry, bool shown);
-    // Called now and then. What the open entry (if any) has said may be written where `certain`.
+    void (*end)(void *context, const Entry *entry);
+    void (*drop)(void *context); // the entry that ended last is not to be shown after all
+    // Called now and then. What was said may be written where `certain`.
     Status (*pause)(void *context, bool certain, Error *error);
     void *context;
 } Teller;
 
-// Every run that lies on shown days, by VM and start, with its events; and the shown days' events
-// that belong to no run. Fills the scopes' `made`.
+// Every run that lies on shown days, by VM and start, with its events; the shown days' events that
+// belong to no run, and the run before them, which tells why. Fills the scopes' `made`.
 Status explain_runs(Db *db, Explained *x, const Teller *teller, Error *error) MUST_USE;
 
 // ---- numbers ----

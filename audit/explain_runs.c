@@ -39,6 +39,7 @@ typedef struct Fold {
     bool open; // an entry is
     Entry entry;
     bool certain; // its run has lived on a day that is shown
+    bool doubted; // the one before is a run of other days, shown only if events of no run follow
     RunCell *cell;
     size_t cells_room;
 } Fold;
@@ -67,8 +68,15 @@ const char *told_bootup(const Told *told)
 }
 
 // ---- entries ----
+static void settle_doubt(Fold *f, bool shown)
+{
+    if (f->doubted && !shown) f->teller->drop(f->teller->context);
+    f->doubted = false;
+}
+
 static void begin_entry(Fold *f, bool is_run)
 {
+    settle_doubt(f, !is_run);
     f->entry = (Entry){.vm = str(f->vm), .is_run = is_run};
     if (is_run) f->entry.start = f->timeline.start;
     if (is_run) f->entry.name = f->timeline.name;
@@ -77,9 +85,9 @@ static void begin_entry(Fold *f, bool is_run)
     f->teller->begin(f->teller->context, &f->entry);
 }
 
-static void end_entry(Fold *f, bool shown)
+static void end_entry(Fold *f)
 {
-    f->teller->end(f->teller->context, &f->entry, shown);
+    f->teller->end(f->teller->context, &f->entry);
     f->open = false;
 }
 
@@ -150,13 +158,14 @@ static void end_run(Fold *f, const Run *run)
     run_minutes(f->x->catalog, run, take_minutes, f);
     f->entry.run = run;
     f->entry.cell = f->cell;
-    end_entry(f, lies_on_shown(f->x, run->start, run->end));
+    end_entry(f);
+    f->doubted = !lies_on_shown(f->x, run->start, run->end);
 }
 
 // Whether what the open entry said may be written.
 static bool is_certain(Fold *f)
 {
-    if (!f->open) return true;
+    if (!f->open) return !f->doubted;
     Instant lived = f->timeline.watched ? f->timeline.proof : f->at;
     if (!f->certain) f->certain = lies_on_shown(f->x, f->entry.start, lived);
     return f->certain;
@@ -196,7 +205,7 @@ static void apply(Fold *f, Told *told)
     }
     bool opened = t->phase == PHASE_RUNNING && (was != PHASE_RUNNING || f->has_ended);
     if (opened) {
-        if (f->open) end_entry(f, true); // events of no run
+        if (f->open) end_entry(f); // events of no run
         begin_entry(f, true);
         bool found = was == PHASE_LOST && event->type != EVENT_STARTED;
         tell(f, told, found ? DID_REOPEN : DID_OPEN, (Str){0});
@@ -247,7 +256,8 @@ static void finish_vm(Fold *f)
     Run run;
     finish_instant(f);
     if (timeline_open_run(&f->timeline, f->x->catalog, f->x->horizon, &run)) end_run(f, &run);
-    else if (f->open) end_entry(f, true);
+    else if (f->open) end_entry(f);
+    settle_doubt(f, false);
     arena_reset(f->arena);
     f->timeline = (Timeline){.arena = f->arena};
     f->vm[0] = '\0';

@@ -15,11 +15,13 @@ typedef struct Speaking {
     Explained *x;
     ExplainFn write;
     void *context;
-    int64_t runs_max, runs, kept_back;
+    int64_t runs_max, runs;
     Buf out;
-    Buf said; // of the open entry
+    size_t mark; // where the entry that ended last begins
+    Buf said;    // of the open entry
     Beats beats;
     char vm[65]; // whose runs are being printed
+    bool named;  // by the entry that ended last
     int64_t made;
 } Speaking;
 
@@ -428,21 +430,20 @@ static void add_run(Speaking *s, const Entry *entry)
     }
 }
 
-static void end_entry(void *context, const Entry *entry, bool shown)
+static void end_entry(void *context, const Entry *entry)
 {
     Speaking *s = context;
     add_beats(s);
-    if (!shown) return;
+    s->mark = s->out.n;
+    s->named = false;
     for (size_t i = 0; i < entry->cells; i++) s->made += entry->cell[i].minutes;
     s->runs += entry->run != NULL;
-    if (s->runs > s->runs_max || s->runs_max == 0) {
-        s->kept_back += entry->run != NULL;
-        return;
-    }
+    if (s->runs > s->runs_max || s->runs_max == 0) return;
     if (!str_is(entry->vm, s->vm)) {
         memcpy(s->vm, entry->vm.p, entry->vm.n);
         s->vm[entry->vm.n] = '\0';
         buf_addf(&s->out, "  VM %s\n", s->vm);
+        s->named = true;
     }
     add_run(s, entry);
     buf_add_str(&s->out, buf_str(&s->said));
@@ -451,13 +452,21 @@ static void end_entry(void *context, const Entry *entry, bool shown)
                  entry->heartbeats_elsewhere);
 }
 
+static void drop_entry(void *context)
+{
+    Speaking *s = context;
+    s->out.n = s->mark;
+    if (s->named) s->vm[0] = '\0';
+    s->runs--;
+}
+
 static Status pause(void *context, bool certain, Error *error)
 {
     Speaking *s = context;
-    (void)certain; // an entry is printed when it has ended
-    if (s->out.n < EXPLAIN_PIECE_BYTES) return ST_OK;
+    if (!certain || s->out.n < EXPLAIN_PIECE_BYTES) return ST_OK;
     TRY(s->write(s->context, buf_str(&s->out), error));
     buf_clear(&s->out);
+    s->mark = 0;
     return ST_OK;
 }
 
@@ -491,8 +500,9 @@ static void add_end(Speaking *s)
     const char *what = s->x->scopes > 1 ? "the invoice and of the days that it adjusts"
                                         : "the invoice";
     if (s->runs == 0) buf_add_text(out, "  none\n");
-    if (s->kept_back)
-        buf_addf(out, "  and %s more runs (--runs shows more)\n", count_words(s->kept_back, a));
+    if (s->runs > s->runs_max)
+        buf_addf(out, "  and %s more runs (--runs shows more)\n",
+                 count_words(s->runs - s->runs_max, a));
     buf_add_char(out, '\n');
     if (explain_differences(s->x, NULL, NULL) == 0) {
         buf_addf(out, "These runs make up all %s minutes of %s.\n", count_words(s->made, a), what);
@@ -507,7 +517,7 @@ static void add_end(Speaking *s)
 
 static Status speak(Db *db, Speaking *s, Error *error)
 {
-    const Teller teller = {begin_entry, add_event, end_entry, pause, s};
+    const Teller teller = {begin_entry, add_event, end_entry, drop_entry, pause, s};
     add_head(s);
     buf_add_text(&s->out, "\nTerms\n");
     add_terms(&s->out, &s->x->in, "  ");

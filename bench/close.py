@@ -50,11 +50,11 @@ TOUCHED_EACH = 100  # one account in so many
 
 def furnish(binary: str, folder: str, count: int) -> None:
     """Empty tables, and as many accounts, all like one that was applied."""
-    measure.psql("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    measure.psql("DROP SCHEMA public, public_customer CASCADE", "CREATE SCHEMA public")
     measure.tally(binary, "migrate")
     path = os.path.join(folder, "account.json")
     with open(path, "w", encoding="utf-8") as out:
-        json.dump(measure.accounts(1), out)
+        json.dump(measure.accounts(1, "pro"), out)
     measure.tally(binary, "accounts", "apply", path)
     measure.psql(f"""INSERT INTO account (account, content)
         SELECT id, jsonb_set(content, '{{id}}', to_jsonb(id))

@@ -61,7 +61,7 @@ static Status rate_alone(Rater *r, Db *db, Marks marks, Error *error)
         rate(&item->in, r->arena, &item->rating);
         take_draws(item, r->arena);
         const Mark *mark = marks_of(&marks, r->id[i]);
-        if (mark) item->marks = mark->ids;
+        if (mark) item->marks = arena_copy(r->arena, mark->ids); // what was read ahead goes sooner
     }
     ASSERT(at == count); // usage comes in the accounts' order, and of no others
     return ST_OK;

@@ -8,11 +8,11 @@ FROM (
                 WHEN h.first <> 1 OR h.revisions <> h.last
                 THEN format('its history has %s of %s revisions', h.revisions, h.last)
                 WHEN a.revision <> h.last
-                THEN format('it is at revision %s; its history has come to %s', a.revision, h.last)
+                THEN format('it is at revision %s, and its history has come to %s', a.revision, h.last)
                 WHEN a.content <> n.content
                 THEN format('its content is not that of revision %s in its history', a.revision)
                 WHEN a.applied_at <> n.applied_at
-                THEN format('it was applied at %s; its history has %s', a.applied_at, n.applied_at)
+                THEN format('it was applied at %s, and its history has %s', a.applied_at, n.applied_at)
            END AS what
     FROM account a
     FULL JOIN (SELECT account, min(revision) AS first, max(revision) AS last, count(*) AS revisions

@@ -157,7 +157,8 @@ def books_world(world: World) -> None:
     close(world, "2027-01", at("2027-02-01T02"))
     # As a closing leaves it that was stopped behind its first batch, with an account more to come.
     world.psql("ALTER TABLE closing DISABLE TRIGGER never_reopen; UPDATE closing SET closed = false,"
-               " after = 'emma' WHERE period = '2027-01-01'; ALTER TABLE closing ENABLE ALWAYS TRIGGER never_reopen")
+               " after = 'emma' WHERE period = '2027-01-01';"
+               " ALTER TABLE closing ENABLE ALWAYS TRIGGER never_reopen")
     apply(world, {"accounts": [account("zoe", subscription("scale", "2027-01-01"))]})
 
 
@@ -380,8 +381,10 @@ def changes(world: World, column: Column, key: list[str], rows_max: int) -> Iter
 def whole_rows(world: World, table: str, key: list[str], rows_max: int) -> Iterator[Tampering]:
     rows = rows_of(world, table)
     for row in rows[:rows_max]:
-        yield Tampering(f"{table} without {text_of(row, key)}", f"DELETE FROM {table} WHERE {where(row, key)}",
-                        names_of(table, row), table)
+        yield Tampering(
+            f"{table} without {text_of(row, key)}", f"DELETE FROM {table} WHERE {where(row, key)}",
+            names_of(table, row), table,
+        )
     for others in COPIES.get(table, []):
         row = rows[0]
         yield Tampering(
@@ -399,8 +402,10 @@ def whole_rows(world: World, table: str, key: list[str], rows_max: int) -> Itera
             f" WHERE {where(b, key)}) WHERE {where(a, key)}"
             for a, b in ((one, two), (two, one))
         ]
-        yield Tampering(f"{table}: {text_of(one, key)} and {text_of(two, key)} swapped", "; ".join(swap),
-                        names_of(table, one) + names_of(table, two), table)
+        yield Tampering(
+            f"{table}: {text_of(one, key)} and {text_of(two, key)} swapped", "; ".join(swap),
+            names_of(table, one) + names_of(table, two), table,
+        )
 
 
 def tamperings(world: World, rows_max: int = 2) -> Iterator[Tampering]:

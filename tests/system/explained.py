@@ -127,9 +127,11 @@ class Check:
     # ---- runs ----
     def runs(self) -> None:
         shown = self.shown()
+        ours = [run for run in self.ledger.runs(self.horizon) if run.account == self.account]
+        why = self.before_events_of_no_run(ours)
         expected = [
-            self.run(run, shown) for run in self.ledger.runs(self.horizon)
-            if run.account == self.account and any(lies_on(run, day) for day in shown)
+            self.run(run, shown) for run in ours
+            if (run.vm, run.start, run.end, run.ended_by) in why or any(lies_on(run, day) for day in shown)
         ]
         got = []
         for run in self.x["runs"]:
@@ -145,6 +147,21 @@ class Check:
                 expect_same([run["end"]], [told["time"] for told in ended], f"what ended {run['start']}")
             expect_same(sum(day["minutes"] for day in run["days"]), run["minutes"], "a run's minutes")
         expect_same(expected, got, f"runs of {self.number}")
+
+    def before_events_of_no_run(self, ours: list[Run]) -> set[tuple[str, int, int, str]]:
+        """Where events belong to no run, the run before them stands before them."""
+        found = set()
+        for before, entry in zip([None, *self.x["runs"]], self.x["runs"]):
+            if entry["start"] is not None:
+                continue
+            vm, at = entry["vm"], instant_of(entry["events"][0]["time"])
+            if before is not None and before["vm"] == vm:
+                start, end = (instant_of(before[name]) for name in ("start", "end"))
+                found.add((vm, start, end, before["ended_by"]))
+            else:
+                earlier = [run for run in ours if run.vm == vm and run.start < at]
+                expect_same([], earlier, f"runs of {vm} before {entry} that are not shown")
+        return found
 
     def run(self, run: Run, shown: set[date]) -> list[Any]:
         cells = Counter(cell for cell in minutes(run, self.ledger.catalog) if cell[0] in shown)

@@ -75,7 +75,11 @@ def audit_clean(world: World) -> None:
     expect_same({True}, {finding["pending"] for finding in found}, "whether all is pending")
     expect_same(0, audit_exit(world, history.as_of, "--pending-ok"), "exit with --pending-ok")
     close(world, history.periods[1], history.as_of)
-    summary = expect_clean(world, history.as_of)
+    found, summary = audit(world, history.as_of, exit=None)
+    # What changed of an account that got no invoice, since nothing was due, waits for the next one.
+    billed = set(world.psql(f"SELECT account FROM invoice WHERE period = '{history.periods[1]}-01'").split())
+    settled = [finding for finding in found if not finding["pending"] or finding["account"] in billed]
+    expect_same([], settled, "what an audit of settled books finds")
     expect_same(int(world.psql("SELECT count(*) FROM event")), summary["events"], "events")
     expect_same(int(world.psql("SELECT count(*) FROM run")), summary["runs"], "runs")
     expect_same(len(history.ids), summary["accounts"], "accounts")

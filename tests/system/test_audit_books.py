@@ -13,7 +13,10 @@ from audited import (
 )
 from billing import close, meter
 from harness import World, expect, expect_same, test
+from histories import iso
 from oracle import instant_of
+from oracle_decode import MINUTE, midnight
+from oracle_rate import days_of, next_period
 from settling import Bookkeeping
 from test_void import account, apply, ran
 
@@ -26,6 +29,25 @@ def clean(world: World, at: int, *more: Any) -> None:
     audit(world, *more, at=at, exit=0)
 
 
+class Audited(Bookkeeping):
+    """Audits after every step, and after every closing that was not early: then all that was closed
+    is charged as it should be, but for what is open again."""
+
+    def step(self) -> None:
+        super().step()
+        clean(self.world, self.clock, "--pending-ok")
+
+    def close(self) -> None:
+        super().close()
+        longest = max(v["heartbeat_timeout_seconds"] for v in self.catalog["versions"])
+        end = midnight(days_of(next_period(self.books.periods[-1]))[0])
+        if self.clock < end + longest * MINUTE // 60:
+            return
+        told = audit(self.world, "--format", "json", at=self.clock, exit=(0, 1))
+        found = [row for row in findings(told) if row["check"] == "periods"]
+        expect_same([], found, f"periods that are not charged as they should be at {iso(self.clock)}")
+
+
 @test("after any step of any history of closings, late events, credit notes and changes in hindsight "
       "the audit finds nothing but what the next closing adjusts", seconds=180)
 def audit_at_any_moment(world: World) -> None:
@@ -34,10 +56,9 @@ def audit_at_any_moment(world: World) -> None:
     while time.monotonic() < until:
         world.fresh()
         first = random.choice(["2026-09", "2027-12", "2025-03"])
-        books = Bookkeeping(world, random, first, 3, 6)
+        books = Audited(world, random, first, 3, 6)
         for _ in range(12):
             books.step()
-            clean(world, books.clock, "--pending-ok")
         books.settle()
         clean(world, books.clock)
 
@@ -144,7 +165,8 @@ def audit_of_a_kept_head(world: World) -> None:
 
 
 def about(told: Any) -> list[tuple[Any, ...]]:
-    return [(f["check"], f["account"], f["subject"], f["overcharged"], f["pending"]) for f in findings(told)]
+    members = ("check", "account", "subject", "overcharged", "pending")
+    return [tuple(found[member] for member in members) for found in findings(told)]
 
 
 @test("what came after a closing is pending, with the amount and in whose favour, until the next one; "

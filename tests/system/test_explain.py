@@ -10,14 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from billing import apply, close, invoices, meter, oracle_of, pieces
+from billing import apply, close, invoices, meter, oracle_of
 from broker import Broker, scattered
-from explained import OWN, Check, Explanation, Place, explain, in_file, use_of
+from explained import OWN, Check, Explanation, Place, explain, in_file, place_of, use_of
 from harness import World, expect, expect_same, test
 from histories import iso, other_catalog
 from histories import world as draw
 from oracle import DEFAULT_CATALOG, Ledger, ledger_of
-from oracle_decode import DAY, MINUTE, instant_of
+from oracle_decode import DAY, MINUTE, Event, Rejected, decode, instant_of
 from oracle_rate import cents
 from serving import serve, token
 
@@ -133,13 +133,14 @@ def charged_for(period: str, issued: list[dict[str, Any]]) -> int:
 
 @test("adjustments of random histories are explained by events that came after the closing", seconds=150)
 def explain_late(world: World) -> None:
-    random = world.random
-    history = draw(random, "2026-09", 40, other_catalog())
-    first, second = history.periods
+    history = draw(world.random, "2026-09", 40, other_catalog())
+    first = history.periods[0]
     apply(world, history.accounts, history.catalog)
     stands: dict[Place, bytes] = {}
     issued = []
-    for n, (period, lines) in enumerate(zip(history.periods, pieces(random, history.lines, 2))):
+    half = len(history.lines) // 2
+    parts = [history.lines[:half], history.lines[half:]]
+    for n, (period, lines) in enumerate(zip(history.periods, parts)):
         path = world.write(f"part-{n}.ndjson", lines)
         meter(world, "", path, history.as_of)
         stands |= in_file(path)
@@ -156,23 +157,38 @@ def explain_late(world: World) -> None:
             why = line["explained"]
             expect_same(charged_for(line["period"], before), cents(why["charged"]), "charged before")
             expect_same(before[-1]["number"] if before else None, why["previous"], "the invoice before")
-            came_late(explained, why["changes"])
+            came_late(explained, why["changes"], ledger, stands)
             adjusted += 1
         if invoice["period"] == first:
             settled(explained, explanations, ledger)
     expect(adjusted > 10 and differing > 10, f"{adjusted} adjustments, {differing} differences")
 
 
-def came_late(explained: Explanation, changes: list[dict[str, Any]]) -> None:
-    """VMs that ran on a changed day, or would have, have an event of the second part."""
-    late = {
-        run["vm"]
+def came_late(
+    explained: Explanation, changes: list[dict[str, Any]], ledger: Ledger, stands: dict[Place, bytes]
+) -> None:
+    """Something of the second part is there; or what came late lies before all that is shown."""
+    told = {
+        place_of(thing)
         for run in explained["runs"]
-        for told in run["events"]
-        for thing in (told, told.get("retracted_by", told))
-        if Path(thing["file"]).name == "part-1.ndjson"
+        for event in run["events"]
+        for thing in (event, event.get("retracted_by", event))
     }
-    expect(late or not changes, f"{explained['number']}: nothing came late, and yet {changes}")
+    if not changes or any(name == "part-1.ndjson" for name, _, _ in told):
+        return
+    first = instant_of(min(change["date"] for change in changes) + "T00:00:00Z")
+    second = [line for place, line in stands.items() if place[0] == "part-1.ndjson"]
+    ours = [event for (account, _), events in ledger.vms.items() if account == explained["account"]
+            for event in events.values() if event.time < first]
+    late = {event.identity for event in map(decoded, second) if event is not None}
+    expect(any(event.identity in late for event in ours), f"{explained['number']}: nothing came late")
+
+
+def decoded(line: bytes) -> Event | None:
+    try:
+        return decode(line)
+    except Rejected:
+        return None
 
 
 def settled(
