@@ -20,6 +20,7 @@ typedef struct Stored {
                        // number, place and hash are to be looked at
     int64_t place;     // 0: none
     bool credit_note;
+    bool again; // its period was closed again with nothing to bill; read for the books
     Invoice invoice; // without status and hashes
     Str currency;
     Kept kept;    // `inputs` as inputs_write writes them
@@ -59,7 +60,7 @@ typedef struct GrantSum {
     Str id;
     GrantUnit unit;
     int64_t drawn;  // by standing invoices
-    int64_t amount; // the grant's, as the last invoice that kept it has it; -1: none did
+    int64_t amount; // the largest of the grant's that an invoice kept; -1: none did
 } GrantSum;
 
 typedef struct CarrySum {

@@ -123,7 +123,8 @@ static Status enter_invoice(Ledger *ledger, const Stored *stored, Error *error)
     carry(ledger, stored);
     for (size_t i = 0; i < stored->in.grants; i++) {
         const Grant *grant = &stored->in.grant[i].grant;
-        ledger_grant(ledger, grant->id, grant->unit)->amount = grant->amount;
+        GrantSum *granted = ledger_grant(ledger, grant->id, grant->unit);
+        if (granted->amount < grant->amount) granted->amount = grant->amount;
     }
     if (!sum) return ST_OK;
     sum->standing = true;
@@ -169,7 +170,7 @@ static Status enter_note(Ledger *ledger, const Stored *note, Error *error)
     PeriodSum *sum = ledger_period(ledger, credited->stored.invoice.period);
     if (!sum) return ST_OK;
     sum->standing = false;
-    sum->open = true;
+    sum->open = !credited->stored.again;
     return ST_OK;
 }
 

@@ -44,6 +44,19 @@ static bool is_pending(const Sequence *s, Period period)
 }
 
 // ---- a period ----
+// The mark of who voids stays until no period is open again.
+static Status check_open(const Sequence *s, Period period, const PeriodSum *sum)
+{
+    if (!sum->open || s->unsettled) return ST_OK;
+    char text[PERIOD_TEXT];
+    Matter matter = {.audit = s->ledger->audit,
+                     .check = "periods",
+                     .account = s->ledger->account,
+                     .subject = str(period_format(period, text))};
+    return matter_find(&matter, s->error,
+                       "it is open again, and nothing says that closings look at it");
+}
+
 static Status compare_period(const Sequence *s, Period period, const PeriodSum *sum, Cents due)
 {
     if (sum->charged.cents == due.cents || sum->open || is_beyond(s, period)) return ST_OK;
@@ -89,6 +102,7 @@ static Status go_through(const Sequence *s)
         rate(&in, s->scratch, &rating);
         const PeriodSum *sum = ledger_period(s->ledger, period);
         draw(s, &in, &rating, !sum->open);
+        TRY(check_open(s, period, sum));
         TRY(compare_period(s, period, sum, rating.own));
     }
     return ST_OK;

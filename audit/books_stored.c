@@ -162,6 +162,7 @@ static void read_body(Reader *r, Stored *out)
         Elements line = elements_of(r, e);
         invoice->line[invoice->lines] = line_of(r, &line, invoice->lines);
     }
+    out->again = json_bool(json_get(json, "again"), &out->again) && out->again;
     read_draws(r, json_get(json, "draws"), out);
     const Json *carried = json_first(json_get(json, "carried"));
     out->carries = carried != NULL;

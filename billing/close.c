@@ -158,13 +158,16 @@ static Status account_batch(Db *db, void *context, Error *error)
                          "%s is not closed: close it for every account, without --account",
                          period_format(b->order->period, period));
     Str number;
-    bool voided;
-    TRY(invoice_of_period(db, b->account, b->order->period, b->arena, &number, &voided, error));
+    bool open;
+    TRY(invoice_of_period(db, b->account, b->order->period, b->arena, &number, &open, error));
     b->last = true;
-    b->was_closed = !voided;
+    b->was_closed = !open;
     if (b->was_closed) return ST_OK;
     TRY(too_early(b->order, error));
-    return rate_and_write(db, b, &books, &account, 1, error);
+    TRY(rate_and_write(db, b, &books, &account, 1, error));
+    if (b->issued > 0) return ST_OK;
+    Str params[] = {b->account, param_day(b->arena, period_first(b->order->period))};
+    return db_run(db, &SQL_BILLING_CLOSED_AGAIN, 2, params, NULL, error);
 }
 
 // ---- closing ----

@@ -209,11 +209,11 @@ static Status read_all(Db *db, void *context, Error *error)
     Books books;
     TRY(books_read(db, ask->arena, &books, error));
     bool closed = books.begun && out->period.months < books.first.months; // ahead of time
-    bool voided = false; // then the period is open again
+    bool open = false; // again
     Str number = {0};
     if (books_closed(&books, out->period, account->id)) {
-        TRY(invoice_of_period(db, account->id, out->period, ask->arena, &number, &voided, error));
-        closed = !voided;
+        TRY(invoice_of_period(db, account->id, out->period, ask->arena, &number, &open, error));
+        closed = !open;
     }
     if (closed) TRY(read_closed(db, catalog, account, number, today, ask, error));
     else TRY(rate_open(db, catalog, account, &books, today, ask, error));

@@ -174,8 +174,8 @@ static Status keep(const Guard *g, const Rows *rows, int row, KeptPeriod *kept, 
 {
     int32_t first = g->books.first.months;
     KeptPeriod *own = &kept[day_period(rows_day(rows, row, 1)).months - first];
-    own->again = rows_bool(rows, row, 2);
-    if (own->again) return ST_OK;
+    own->again = rows_bool(rows, row, 4);
+    if (rows_bool(rows, row, 2)) return ST_OK;
     RateInput in;
     TRY(inputs_parse(rows_str(rows, row, 3), g->arena, &in, error));
     *own = (KeptPeriod){.billed = true, .input = in};

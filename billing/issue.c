@@ -72,7 +72,7 @@ static Status rate_alone(Rater *r, Db *db, Marks marks, Error *error)
 static bool keeps_marks(const Rater *r, const Issue *item, bool others_open)
 {
     const IssueOrder *order = r->order;
-    if (others_open || (!item->rating.to_issue && (order->again || item->draws > 0))) return true;
+    if (others_open || (!item->rating.to_issue && item->draws > 0)) return true;
     if (!order->again) return false; // the next closing sees how early this one was
     Period last = {books_next_of(order->books, item->account->id).months - 1};
     return instant_compare(order->now->horizon, usage_final(r->catalog, last)) < 0;

@@ -111,10 +111,10 @@ static Status refuse_closed(Db *db, const Preview *p, Error *error)
 {
     char period[PERIOD_TEXT];
     Str number;
-    bool voided;
+    bool open;
     period_format(p->period, period);
-    TRY(invoice_of_period(db, p->account, p->period, p->arena, &number, &voided, error));
-    if (voided) return ST_OK;
+    TRY(invoice_of_period(db, p->account, p->period, p->arena, &number, &open, error));
+    if (open) return ST_OK;
     if (str_absent(number))
         return error_set(error, ST_REFUSED, "%s is closed, and there was nothing to bill to %.*s",
                          period, (int)p->account.n, p->account.p);

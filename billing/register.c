@@ -150,14 +150,13 @@ Status invoices_page(Db *db, Str account, int64_t before, int limit, Arena *aren
     return ST_OK;
 }
 
-Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number,
-                         bool *voided, Error *error)
+Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number, bool *open,
+                         Error *error)
 {
     Str params[] = {account, param_day(arena, period_first(period))};
     OWNED_ROWS Rows *rows = NULL;
     TRY(db_query(db, &SQL_BILLING_STANDING, 2, params, &rows, error));
-    bool found = rows_count(rows) > 0;
-    *number = found ? arena_copy(arena, rows_str(rows, 0, 0)) : (Str){0};
-    *voided = found && rows_bool(rows, 0, 1);
+    *number = arena_copy(arena, rows_str(rows, 0, 0));
+    *open = rows_bool(rows, 0, 1);
     return ST_OK;
 }

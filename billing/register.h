@@ -19,7 +19,7 @@ enum { INVOICES_PAGE_MAX = 1000 };
 Status invoices_page(Db *db, Str account, int64_t before, int limit, Arena *arena, Invoice **out,
                      int64_t **place, size_t *count, Error *error) MUST_USE;
 
-// The number of an account's invoice of a period: of the one that stands, else of the last that was
-// voided. Absent where none was ever issued.
-Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number,
-                         bool *voided, Error *error) MUST_USE;
+// The number of an account's standing invoice of a closed period, absent where there is none; and
+// whether the period is open again, since its invoice was voided.
+Status invoice_of_period(Db *db, Str account, Period period, Arena *arena, Str *number, bool *open,
+                         Error *error) MUST_USE;

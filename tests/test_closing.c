@@ -153,10 +153,10 @@ static CloseResult close_again(const char *account, const char *period, const ch
 static void void_invoice(const char *account, const char *period)
 {
     Str number;
-    bool voided;
+    bool open;
     Voided out;
-    OK(invoice_of_period(db, str(account), period_of(period), arena, &number, &voided, &error));
-    ck_assert(!str_absent(number) && !voided);
+    OK(invoice_of_period(db, str(account), period_of(period), arena, &number, &open, &error));
+    ck_assert(!str_absent(number) && !open);
     VoidOrder order = {number, STR("a test"), now_at("2027-01-01").clock};
     OK(billing_void(db, &order, arena, &out, &error));
 }
@@ -196,9 +196,9 @@ static char *words(const Invoice *invoice)
 static char *invoice_words(const char *account, const char *period)
 {
     Str number;
-    bool voided;
+    bool open;
     Invoice invoice;
-    OK(invoice_of_period(db, str(account), period_of(period), arena, &number, &voided, &error));
+    OK(invoice_of_period(db, str(account), period_of(period), arena, &number, &open, &error));
     if (str_absent(number)) return "";
     OK(invoice_load(db, number, arena, &invoice, &error));
     return words(&invoice);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invoices and credit notes of accounts, by account and in the order of issue, with what they drew
--- and carried forward; the other columns are those of chain_invoices.
+-- and carried forward, and whether a period was closed again with nothing to bill; the other columns are those of chain_invoices.
 -- $1 text[]: accounts
 SELECT i.account, i.number, i.place, i.kind, i.credits_number, i.reason, i.name,
        to_char(i.issued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS issued_at,
@@ -20,7 +20,9 @@ SELECT i.account, i.number, i.place, i.kind, i.credits_number, i.reason, i.name,
            WHERE d.account = i.account AND d.number = i.number), 'carried', (
            SELECT json_agg(json_build_array(g.from_day::text, g.cents::text))
            FROM carried_grant g
-           WHERE g.account = i.account AND g.number = i.number)) AS body
+           WHERE g.account = i.account AND g.number = i.number), 'again', EXISTS (
+           SELECT FROM closed_again a
+           WHERE a.account = i.account AND a.number = i.number)) AS body
 FROM invoice i
 WHERE i.account = ANY ($1::text[])
 ORDER BY i.account, i.place, i.number;

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Rows that belong to no invoice.
+-- Rows that belong to no invoice, or to none that was voided.
 SELECT 'invoice_line' AS kind, l.account, l.number
 FROM invoice_line l
 WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.account = l.account AND i.number = l.number)
@@ -11,6 +11,10 @@ UNION ALL
 SELECT 'carried_grant', g.account, g.number
 FROM carried_grant g
 WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.account = g.account AND i.number = g.number)
+UNION ALL
+SELECT 'closed_again', a.account, a.number
+FROM closed_again a
+WHERE NOT EXISTS (SELECT FROM invoice c WHERE c.account = a.account AND c.credits_number = a.number)
 UNION ALL
 SELECT 'invoice', i.account, i.number
 FROM invoice i
