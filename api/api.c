@@ -15,7 +15,7 @@
 
 #include <strings.h>
 
-enum { THREADS = 2, READERS = 4, DEADLINE_MS = 5000 };
+enum { THREADS = 2, READERS = 4, STREAMS_LEAST = 2, DEADLINE_MS = 5000 };
 
 struct Api {
     int64_t deadline_ms;
@@ -23,7 +23,7 @@ struct Api {
     Observer *observer;
     Health *health;
     Access *access;
-    Readers *readers;
+    Readers *readers, *streams;
     Desk *desk;
     Exporter *exporter;
     Server *server;
@@ -56,6 +56,17 @@ static bool body_is_right(Call *call)
     return false;
 }
 
+static Readers *readers_of(const Call *call) // NULL: none
+{
+    switch (call->route->where) {
+    case STREAMED: return call->api->streams;
+    case STREAMED_CSV:
+        return call_prefers(call, "text/csv") ? call->api->streams : call->api->readers;
+    case WITH_READER: return call->api->readers;
+    default: return NULL;
+    }
+}
+
 static void admitted(Pending *pending)
 {
     Call *call = &pending->call;
@@ -65,7 +76,8 @@ static void admitted(Pending *pending)
         return;
     }
     if (!body_is_right(call)) return;
-    if (call->route->where == WITH_READER) readers_take(call->api->readers, pending);
+    Readers *readers = readers_of(call);
+    if (readers) readers_take(readers, pending);
     else call->route->run(call);
 }
 
@@ -165,7 +177,10 @@ static Status start_parts(Api *api, const Db *db, const ApiConfig *config, Error
 {
     TRY(health_start(db, &api->health, error));
     TRY(access_start(db, &api->access, error));
-    TRY(readers_start(db, config->readers ? config->readers : READERS, &api->readers, error));
+    int readers = config->readers ? config->readers : READERS;
+    int streams = readers < STREAMS_LEAST ? STREAMS_LEAST : readers;
+    TRY(readers_start(db, readers, false, &api->readers, error));
+    TRY(readers_start(db, streams, true, &api->streams, error));
     const DeskConfig desk = {
         .db = db, .quota = config->quota, .deadline_ms = api->deadline_ms, .metrics = api->metrics};
     TRY(desk_start(&desk, &api->desk, error));
@@ -210,7 +225,8 @@ void api_stop(Api *api, int timeout_ms)
     if (!api) return;
     if (api->server) server_stop(api->server, timeout_ms);
     if (api->exporter) exporter_stop(api->exporter);
-    if (api->readers) readers_stop(api->readers);
+    readers_stop(api->streams);
+    readers_stop(api->readers);
     if (api->access) access_stop(api->access);
     if (api->desk) desk_stop(api->desk);
     if (api->health) health_stop(api->health);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // api: the HTTP service. Routes stand in one table; each says who may, and where it runs: at once,
 // at the desk (quota: asks of many requests share a transaction), or with a reader (a thread with a
-// connection of its own). May touch every room below; decides nothing.
+// connection of its own; answers that stream have other ones). May touch every room below; decides
+// nothing.
 //
 //   request → route → credentials → role and account → call → answer, or a problem
 #pragma once
@@ -73,7 +74,7 @@ typedef struct Call {
     Caller caller;
     Str variable[PATH_VARIABLES_MAX]; // decoded, in the order of the path
     Arena *arena;                     // until it is answered
-    Db *db;                           // WITH_READER only: a reader's connection
+    Db *db;                           // a reader's connection; NULL at once and at the desk
 } Call;
 
 // Exactly one of these ends a call; from any thread. The call is gone afterwards.
@@ -86,16 +87,16 @@ void call_problem(Call *call, Problem problem, const char *members, int retry_af
 void call_no_invoice(Call *call, Str number);
 // What a Status is over HTTP: one table. Logs what is our fault, and tells the caller less.
 void call_failed(Call *call, Status status, const Error *error);
-Stream *call_stream(Call *call, const char *content_type); // then call_streamed
-void call_streamed(Call *call, Stream *stream, bool complete);
+Outgoing *call_stream(Call *call, const char *content_type); // then call_streamed
+void call_streamed(Call *call, Outgoing *outgoing, bool complete);
 
 // ---- long answers ----
-// Written as they are read, out of one snapshot. Whoever takes them slowly holds a reader and the
+// Written as they are read, out of one snapshot. Whoever takes them slowly holds a thread and the
 // snapshot, and so may not take longer than OUTFLOW_MS_MAX.
 enum { OUTFLOW_MS_MAX = 15 * 60 * 1000, OUTFLOW_PIECE_BYTES = 32 * 1024 };
 typedef struct Outflow {
     Call *call;
-    Stream *stream; // NULL: nothing was sent yet, and the call can still be answered otherwise
+    Outgoing *outgoing; // NULL: nothing was sent yet, and the call can still be answered otherwise
     int64_t began_ms;
     bool gone; // whoever asked went away, or is too slow
 } Outflow;
@@ -128,7 +129,13 @@ bool cursor_read(Call *call, Str cursor, Str *members,
                  int n); // false: malformed; lives in the arena
 
 // ---- routes ----
-typedef enum Where { AT_ONCE, AT_DESK, WITH_READER } Where;
+typedef enum Where {
+    AT_ONCE,
+    AT_DESK,
+    WITH_READER,
+    STREAMED,     // with a reader for streams
+    STREAMED_CSV, // so where CSV is asked for, else with any reader
+} Where;
 typedef void (*CallFn)(Call *call);
 
 struct Route {
@@ -172,7 +179,7 @@ typedef struct ApiConfig {
     int port, metrics_port; // 0: any
     bool metrics_may_fail;  // goes on without its metrics where their port is taken, and says so
     const char *tls_cert, *tls_key;
-    int threads, readers; // 0: 2, 4
+    int threads, readers; // 0: 2, 4; there are as many readers more for streams, at least 2
     int64_t deadline_ms;  // for an answer that needs the database; 0: 3000
     bool log_requests;    // each; else only those that failed on our side, or were slow
     QuotaConfig quota;

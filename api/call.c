@@ -19,15 +19,15 @@ void call_json(Call *call, int status, Buf *body)
     call_answer(call, &answer);
 }
 
-Stream *call_stream(Call *call, const char *content_type)
+Outgoing *call_stream(Call *call, const char *content_type)
 {
     return request_stream(call->request, &(Answer){.status = 200, .content_type = content_type});
 }
 
-void call_streamed(Call *call, Stream *stream, bool complete)
+void call_streamed(Call *call, Outgoing *outgoing, bool complete)
 {
     (void)call;
-    stream_end(stream, complete);
+    outgoing_end(outgoing, complete);
 }
 
 // ---- problems ----

@@ -22,10 +22,12 @@ void problem_json(const ProblemKind *kind, Str detail, const char *request_id, c
 void call_problem_with(Call *call, Problem problem, const char *header, const char *value,
                        const char *detail);
 
-// ---- readers: threads with a connection of their own ----
+// ---- readers: threads with a connection of their own, which the first call opens ----
 enum { READERS_QUEUE_MAX = 1000, READERS_MAX = 64 };
 typedef struct Readers Readers;
-Status readers_start(const Db *db, int threads, Readers **out, Error *error) MUST_USE;
+// `streams`: theirs are answers that stream. Then of each customer's account one is read at a time,
+// and `threads`, at least 2, less one for all customers together.
+Status readers_start(const Db *db, int threads, bool streams, Readers **out, Error *error) MUST_USE;
 // Runs the call's route when a reader is free; where too many wait, or the call's time has come, it
 // is answered 503.
 void readers_take(Readers *readers, Pending *pending);

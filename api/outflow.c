@@ -16,7 +16,7 @@ Status outflow_begin(Outflow *out, const char *content_type, Error *error)
     TRY(db_script(db, "SET LOCAL idle_in_transaction_session_timeout = 0", error));
     db_deadline(db, STATEMENT_MS);
     out->began_ms = clock_monotonic_ms();
-    out->stream = call_stream(out->call, content_type);
+    out->outgoing = call_stream(out->call, content_type);
     return ST_OK;
 }
 
@@ -25,7 +25,7 @@ Status outflow_write(Outflow *out, Str bytes, Error *error)
     Status status = ST_OK;
     for (size_t at = 0; at < bytes.n && status == ST_OK; at += OUTFLOW_PIECE_BYTES) {
         size_t n = bytes.n - at < OUTFLOW_PIECE_BYTES ? bytes.n - at : OUTFLOW_PIECE_BYTES;
-        status = stream_write(out->stream, (Str){bytes.p + at, n});
+        status = outgoing_write(out->outgoing, (Str){bytes.p + at, n});
         if (clock_monotonic_ms() - out->began_ms > OUTFLOW_MS_MAX) status = ST_RETRY;
     }
     if (status == ST_OK) return ST_OK;
@@ -39,5 +39,5 @@ void outflow_end(Outflow *out, Status status, const char *what, const Error *err
     const LogField fields[] = {{"error", str(error->text), 0}};
     snprintf(message, sizeof message, "%s was cut off", what);
     if (status != ST_OK && !out->gone) log_line(LOG_ERROR, message, fields, 1);
-    call_streamed(out->call, out->stream, status == ST_OK);
+    call_streamed(out->call, out->outgoing, status == ST_OK);
 }

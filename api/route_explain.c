@@ -19,7 +19,7 @@ static Status explain(Db *db, void *context, Error *error)
 {
     ExplainCall *e = context;
     Call *call = e->call;
-    if (e->out.stream) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
+    if (e->out.outgoing) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
     OWNED_CATALOG Catalog *catalog = NULL;
     OWNED_ARENA Arena *arena = arena_new();
     Explained *explained = NULL;
@@ -38,7 +38,7 @@ void route_explain(Call *call)
     ExplainCall e = {.call = call, .out = {.call = call}};
     Error error = {0};
     Status status = db_snapshot(call->db, explain, &e, &error);
-    if (e.out.stream) outflow_end(&e.out, status, "an explanation", &error);
+    if (e.out.outgoing) outflow_end(&e.out, status, "an explanation", &error);
     else if (status == ST_MISSING || e.hidden) call_no_invoice(call, number);
     else call_failed(call, status, &error);
 }

@@ -139,7 +139,7 @@ static bool choose_span(UsageCall *u)
 static Status read_usage(Db *db, void *context, Error *error)
 {
     UsageCall *u = context;
-    if (u->csv_out.stream) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
+    if (u->csv_out.outgoing) return error_set(error, ST_FATAL, "what is sent cannot be sent again");
     buf_clear(&u->out);
     u->rows = u->minutes = u->cm.cm = 0;
     catalog_free(u->catalog);
@@ -162,7 +162,7 @@ static void answer(UsageCall *u, Status status, const Error *error)
 {
     Call *call = u->call;
     char from[INSTANT_TEXT], to[INSTANT_TEXT];
-    if (u->csv_out.stream) outflow_end(&u->csv_out, status, "usage", error);
+    if (u->csv_out.outgoing) outflow_end(&u->csv_out, status, "usage", error);
     else if (u->too_many)
         call_problem(call, PROBLEM_TOO_MANY_ROWS, NULL, 0,
                      "more than %d rows: ask for a shorter span or larger windows, or for CSV "

@@ -154,28 +154,28 @@ static enum MHD_Result send_body(Request *request)
 static ssize_t on_stream(void *context, uint64_t at, char *to, size_t most)
 {
     (void)at;
-    Stream *stream = context;
-    Request *request = stream->request;
+    Outgoing *outgoing = context;
+    Request *request = outgoing->request;
     lock(&request->lock);
-    ssize_t taken = (ssize_t)stream_take(stream, to, most);
-    if (taken == 0 && (request->cut || (stream->ended && !stream->complete)))
+    ssize_t taken = (ssize_t)outgoing_take(outgoing, to, most);
+    if (taken == 0 && (request->cut || (outgoing->ended && !outgoing->complete)))
         taken = MHD_CONTENT_READER_END_WITH_ERROR;
-    else if (taken == 0 && stream->ended) taken = MHD_CONTENT_READER_END_OF_STREAM;
+    else if (taken == 0 && outgoing->ended) taken = MHD_CONTENT_READER_END_OF_STREAM;
     else if (taken == 0) {
-        stream->paused = true;
+        outgoing->paused = true;
         MHD_suspend_connection(request->connection);
     }
     unlock(&request->lock);
     return taken;
 }
 
-static void on_stream_done(void *context) { request_release(((Stream *)context)->request); }
+static void on_stream_done(void *context) { request_release(((Outgoing *)context)->request); }
 
 static enum MHD_Result send_stream(Request *request)
 {
     atomic_fetch_add(&request->references, 1);
     struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, CHUNK_BYTES, on_stream, &request->stream, on_stream_done);
+        MHD_SIZE_UNKNOWN, CHUNK_BYTES, on_stream, &request->outgoing, on_stream_done);
     // For HEAD it would send the chunk that ends a body, which the client would take for the
     // beginning of the next answer: without chunks, the connection's end is the body's.
     if (request->head_only && response)
@@ -214,75 +214,75 @@ void request_answer(Request *request, Answer *answer)
     request_release(request);
 }
 
-Stream *request_stream(Request *request, const Answer *head)
+Outgoing *request_stream(Request *request, const Answer *head)
 {
     lock(&request->lock);
     ASSERT(!request->answered && request->phase != READING);
     request->answered = true;
-    stream_begin(request);
+    outgoing_begin(request);
     if (request->phase != GONE) {
         request_keep_head(request, head);
         if (request->phase == WAITING && !request->cut) MHD_resume_connection(request->connection);
     }
     unlock(&request->lock);
-    return &request->stream;
+    return &request->outgoing;
 }
 
-static void stream_resume(Stream *stream)
+static void outgoing_resume(Outgoing *outgoing)
 {
-    if (!stream->paused) return;
-    stream->paused = false;
-    MHD_resume_connection(stream->request->connection);
+    if (!outgoing->paused) return;
+    outgoing->paused = false;
+    MHD_resume_connection(outgoing->request->connection);
 }
 
 // Waits until the reader took something; false where it has kept us waiting for too long.
-static bool stream_wait(Stream *stream)
+static bool outgoing_wait(Outgoing *outgoing)
 {
-    Request *request = stream->request;
+    Request *request = outgoing->request;
     int64_t patience_us = request->server->config.stream_s * US_PER_SECOND +
-                          stream->taken * US_PER_SECOND / SERVER_STREAM_RATE;
-    int64_t from_us = clock_monotonic_us(), until_us = from_us + patience_us - stream->waited_us;
+                          outgoing->taken * US_PER_SECOND / SERVER_STREAM_RATE;
+    int64_t from_us = clock_monotonic_us(), until_us = from_us + patience_us - outgoing->waited_us;
     struct timespec until = {.tv_sec = until_us / US_PER_SECOND,
                              .tv_nsec = until_us % US_PER_SECOND * 1000};
-    int failed = pthread_cond_timedwait(&stream->moved, &request->lock, &until);
+    int failed = pthread_cond_timedwait(&outgoing->moved, &request->lock, &until);
     ASSERT(failed == 0 || failed == ETIMEDOUT);
-    stream->waited_us += clock_monotonic_us() - from_us;
-    return stream->waited_us < patience_us;
+    outgoing->waited_us += clock_monotonic_us() - from_us;
+    return outgoing->waited_us < patience_us;
 }
 
-Status stream_write(Stream *stream, Str bytes)
+Status outgoing_write(Outgoing *outgoing, Str bytes)
 {
-    Request *request = stream->request;
+    Request *request = outgoing->request;
     lock(&request->lock);
-    ASSERT(!stream->ended);
+    ASSERT(!outgoing->ended);
     while (bytes.n > 0 && !request->cut && request->phase != GONE) {
-        size_t end = (stream->at + stream->n) % SERVER_STREAM_BYTES;
-        size_t piece = SERVER_STREAM_BYTES - stream->n;
+        size_t end = (outgoing->at + outgoing->n) % SERVER_STREAM_BYTES;
+        size_t piece = SERVER_STREAM_BYTES - outgoing->n;
         if (piece > SERVER_STREAM_BYTES - end) piece = SERVER_STREAM_BYTES - end;
         if (piece > bytes.n) piece = bytes.n;
         if (piece == 0) {
-            request->cut = !stream_wait(stream);
+            request->cut = !outgoing_wait(outgoing);
             continue;
         }
-        memcpy(stream->ring + end, bytes.p, piece);
-        stream->n += piece;
+        memcpy(outgoing->ring + end, bytes.p, piece);
+        outgoing->n += piece;
         bytes.p += piece;
         bytes.n -= piece;
-        stream_resume(stream);
+        outgoing_resume(outgoing);
     }
     bool fine = bytes.n == 0 && !request->cut && request->phase != GONE;
     unlock(&request->lock);
     return fine ? ST_OK : ST_RETRY;
 }
 
-void stream_end(Stream *stream, bool complete)
+void outgoing_end(Outgoing *outgoing, bool complete)
 {
-    Request *request = stream->request;
+    Request *request = outgoing->request;
     lock(&request->lock);
-    ASSERT(!stream->ended);
-    stream->ended = true;
-    stream->complete = complete && !request->cut;
-    if (request->phase != GONE) stream_resume(stream);
+    ASSERT(!outgoing->ended);
+    outgoing->ended = true;
+    outgoing->complete = complete && !request->cut;
+    if (request->phase != GONE) outgoing_resume(outgoing);
     unlock(&request->lock);
     request_release(request);
 }
@@ -410,7 +410,7 @@ static void on_done(void *context, struct MHD_Connection *connection, void **slo
     lock(&request->lock);
     request->phase = GONE;
     int status = request->status;
-    if (request->streams) ASSERT(pthread_cond_signal(&request->stream.moved) == 0);
+    if (request->streams) ASSERT(pthread_cond_signal(&request->outgoing.moved) == 0);
     unlock(&request->lock);
     const union MHD_ConnectionInfo *info =
         status ? NULL : MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
@@ -547,8 +547,8 @@ static void cut_taken(Server *server)
             if (request->phase == WAITING && !request->answered)
                 MHD_resume_connection(request->connection);
             if (request->streams) {
-                stream_resume(&request->stream);
-                ASSERT(pthread_cond_signal(&request->stream.moved) == 0);
+                outgoing_resume(&request->outgoing);
+                ASSERT(pthread_cond_signal(&request->outgoing.moved) == 0);
             }
         }
         unlock(&request->lock);

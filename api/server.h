@@ -85,7 +85,7 @@ void request_answer(Request *request, Answer *answer);
 // Instead: an answer whose length is not known. Written by one thread, which waits while the reader
 // is slow; ST_RETRY where the reader went away or took too long: stop writing. Always ended.
 // `complete` false cuts the connection, so that the reader sees that it did not get all.
-typedef struct Stream Stream;
-Stream *request_stream(Request *request, const Answer *head);
-Status stream_write(Stream *stream, Str bytes) MUST_USE;
-void stream_end(Stream *stream, bool complete);
+typedef struct Outgoing Outgoing;
+Outgoing *request_stream(Request *request, const Answer *head);
+Status outgoing_write(Outgoing *outgoing, Str bytes) MUST_USE;
+void outgoing_end(Outgoing *outgoing, bool complete);

@@ -26,7 +26,7 @@ struct Peer {
     int64_t idle_ms; // since
 };
 
-struct Stream {
+struct Outgoing {
     Request *request;
     pthread_cond_t moved;
     char *ring;
@@ -51,7 +51,7 @@ struct Request {
     int status;
     Buf head; // the answer's headers: name NUL value NUL ...
     Buf out;  // the answer's body
-    Stream stream;
+    Outgoing outgoing;
 
     bool seen, head_only, long_target, too_large; // from here on: written while READING only
     int64_t began_us;
@@ -91,8 +91,8 @@ void request_keep_head(Request *request, const Answer *answer);
 void header_line(Buf *head, const char *name, Str value);
 
 // ---- streams; the request's lock is held ----
-void stream_begin(Request *request);
-size_t stream_take(Stream *stream, char *to, size_t most);
+void outgoing_begin(Request *request);
+size_t outgoing_take(Outgoing *outgoing, char *to, size_t most);
 
 // ---- beginning to listen ----
 Status listen_on(const char *host, int port, int *fd, int *bound, Error *error) MUST_USE;

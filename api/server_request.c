@@ -25,9 +25,9 @@ void request_release(Request *request)
 {
     if (atomic_fetch_sub(&request->references, 1) > 1) return;
     if (request->drop) request->drop(request->attached);
-    if (request->streams) ASSERT(pthread_cond_destroy(&request->stream.moved) == 0);
+    if (request->streams) ASSERT(pthread_cond_destroy(&request->outgoing.moved) == 0);
     ASSERT(pthread_mutex_destroy(&request->lock) == 0);
-    free(request->stream.ring);
+    free(request->outgoing.ring);
     buf_free(&request->head);
     buf_free(&request->out);
     buf_free(&request->text);
@@ -212,32 +212,32 @@ void request_keep_head(Request *request, const Answer *answer)
 }
 
 // ---- streams ----
-void stream_begin(Request *request)
+void outgoing_begin(Request *request)
 {
-    Stream *stream = &request->stream;
+    Outgoing *outgoing = &request->outgoing;
     pthread_condattr_t attributes;
     ASSERT(pthread_condattr_init(&attributes) == 0);
     ASSERT(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&stream->moved, &attributes) == 0);
+    ASSERT(pthread_cond_init(&outgoing->moved, &attributes) == 0);
     ASSERT(pthread_condattr_destroy(&attributes) == 0);
-    stream->request = request;
-    stream->ring = mem_alloc(SERVER_STREAM_BYTES);
+    outgoing->request = request;
+    outgoing->ring = mem_alloc(SERVER_STREAM_BYTES);
     request->streams = true;
 }
 
-size_t stream_take(Stream *stream, char *to, size_t most)
+size_t outgoing_take(Outgoing *outgoing, char *to, size_t most)
 {
     size_t done = 0;
-    while (done < most && stream->n > 0) {
-        size_t piece = SERVER_STREAM_BYTES - stream->at;
-        if (piece > stream->n) piece = stream->n;
+    while (done < most && outgoing->n > 0) {
+        size_t piece = SERVER_STREAM_BYTES - outgoing->at;
+        if (piece > outgoing->n) piece = outgoing->n;
         if (piece > most - done) piece = most - done;
-        memcpy(to + done, stream->ring + stream->at, piece);
-        stream->at = (stream->at + piece) % SERVER_STREAM_BYTES;
-        stream->n -= piece;
+        memcpy(to + done, outgoing->ring + outgoing->at, piece);
+        outgoing->at = (outgoing->at + piece) % SERVER_STREAM_BYTES;
+        outgoing->n -= piece;
         done += piece;
     }
-    stream->taken += (int64_t)done;
-    if (done > 0) ASSERT(pthread_cond_signal(&stream->moved) == 0);
+    outgoing->taken += (int64_t)done;
+    if (done > 0) ASSERT(pthread_cond_signal(&outgoing->moved) == 0);
     return done;
 }

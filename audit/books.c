@@ -117,21 +117,23 @@ static void begin_account(Batch *b)
     b->end = &b->revision[b->next_revision];
 }
 
-// From when on something may have changed; false where nothing has.
-static bool unsettled_since(Batch *b, Day *since)
+// From when on something may have changed, and whether a row says so of all; false where nothing
+// has.
+static bool unsettled_since(Batch *b, Day *since, bool *whole)
 {
     Str id = b->accounts[b->at].account;
     int n = rows_count(b->unsettled), *row = &b->next_unsettled;
     while (*row < n && str_compare(rows_str(b->unsettled, *row, 0), id) < 0) (*row)++;
-    return *row < n && str_equal(rows_str(b->unsettled, *row, 0), id) &&
-           day_parse(rows_str(b->unsettled, *row, 1), since);
+    bool found = *row < n && str_equal(rows_str(b->unsettled, *row, 0), id);
+    *whole = found && !rows_null(b->unsettled, *row, 2) && rows_bool(b->unsettled, *row, 2);
+    return found && day_parse(rows_str(b->unsettled, *row, 1), since);
 }
 
 static Status end_account(Batch *b, Error *error)
 {
     Day since;
     const Recounted *used = &b->accounts[b->at];
-    const Day *unsettled = unsettled_since(b, &since) ? &since : NULL;
+    const Day *unsettled = unsettled_since(b, &since, &b->ledger.whole) ? &since : NULL;
     Matter matter = {.audit = b->audit, .check = "accounts", .account = used->account};
     const Account *now = NULL;
     for (const Revision *r = b->first; r < b->end; r++)

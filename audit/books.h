@@ -20,7 +20,7 @@ typedef struct Stored {
                        // number, place and hash are to be looked at
     int64_t place;     // 0: none
     bool credit_note;
-    bool again; // its period was closed again with nothing to bill; read for the books
+    bool again;      // its period was closed again with nothing to bill; read for the books
     Invoice invoice; // without status and hashes
     Str currency;
     Kept kept;    // `inputs` as inputs_write writes them
@@ -80,6 +80,7 @@ typedef struct Ledger {
     Audit *audit;
     Arena *arena; // this account's
     Str account;
+    bool whole; // a mark says that all its closed periods may have changed
     size_t periods, grants, carries, issues;
     PeriodSum *period; // from the books' first on
     GrantSum *grant;

@@ -44,10 +44,10 @@ static bool is_pending(const Sequence *s, Period period)
 }
 
 // ---- a period ----
-// The mark of who voids stays until no period is open again.
+// The mark of who voids is as of when the books began, and stays until no period is open again.
 static Status check_open(const Sequence *s, Period period, const PeriodSum *sum)
 {
-    if (!sum->open || s->unsettled) return ST_OK;
+    if (!sum->open || s->ledger->whole) return ST_OK;
     char text[PERIOD_TEXT];
     Matter matter = {.audit = s->ledger->audit,
                      .check = "periods",

@@ -114,11 +114,12 @@ static Status compare_lines(const Matter *matter, const Line *stored, size_t n, 
 }
 
 // ---- draws and what is carried forward ----
-static const StoredDraw *draw_from(const Stored *stored, Str grant)
+static bool draws_usd(const Stored *stored, Str grant)
 {
     for (size_t i = 0; i < stored->draws; i++)
-        if (str_equal(stored->draw[i].grant, grant)) return &stored->draw[i];
-    return NULL;
+        if (stored->draw[i].unit == GRANT_USD && str_equal(stored->draw[i].grant, grant))
+            return true;
+    return false;
 }
 
 static int64_t usd_drawn(const RateInput *in, const Rating *rated, Str grant)
@@ -154,8 +155,7 @@ static Status compare_draws(const Matter *matter, const Stored *stored, const Ra
     for (size_t i = 0; i < in->grants; i++) {
         Str id = in->grant[i].grant.id;
         if (in->grant[i].grant.unit != GRANT_USD || rated->drawn[i] == 0) continue;
-        const StoredDraw *draw = draw_from(stored, id);
-        if (draw && draw->unit == GRANT_USD) continue;
+        if (draws_usd(stored, id)) continue;
         TRY(matter_find(matter, error, "its draw of %s from the grant %.*s is missing",
                         cents_format((Cents){rated->drawn[i]}, a), (int)id.n, id.p));
     }

@@ -241,6 +241,11 @@ static Status stray(void *context, const Rows *rows, int row, Error *error)
                      .subject = rows_str(rows, row, 2)};
     if (str_is(kind, "invoice"))
         return matter_find(&matter, error, "it was issued to an account that is not there");
+    if (str_is(kind, "closed_again"))
+        return matter_find(
+            &matter, error,
+            "its period cannot have been closed again with nothing to bill: it is not "
+            "the last invoice of its period, or was not voided");
     return matter_find(&matter, error, "a row of %.*s belongs to no invoice", (int)kind.n, kind.p);
 }
 

@@ -57,6 +57,16 @@ static Status rate_again(Explained *x, Error *error)
     return ST_FATAL;
 }
 
+static Status parse_basis(Str inputs, const Explained *x, Basis *basis, Error *error)
+{
+    Status status = inputs_parse(inputs, x->arena, &basis->in, error);
+    if (status == ST_OK) return ST_OK;
+    error_prefix(error, "%.*s cannot be explained without %.*s", (int)x->invoice.number.n,
+                 x->invoice.number.p, (int)basis->number.n, basis->number.p);
+    error_hint(error, "tally audit shows what differs");
+    return status;
+}
+
 static Status read_bases(Db *db, Explained *x, Error *error)
 {
     OWNED_BUF Buf periods = {0};
@@ -77,19 +87,38 @@ static Status read_bases(Db *db, Explained *x, Error *error)
         basis->place = rows_int(rows, row, 1);
         basis->number = arena_copy(x->arena, rows_str(rows, row, 2));
         basis->voided_place = rows_null(rows, row, 3) ? 0 : rows_int(rows, row, 3);
-        TRY(inputs_parse(rows_str(rows, row, 4), x->arena, &basis->in, error));
+        TRY(parse_basis(rows_str(rows, row, 4), x, basis, error));
+        basis->own = rows_bool(rows, row, 5);
     }
     return ST_OK;
 }
 
+// Where the credit note stands by which the period was opened again, and since which it was closed
+// again when this invoice was issued; 0: none. What had adjusted it before is settled by that.
+static int64_t opened_again(const Explained *x, Period period)
+{
+    int64_t place = 0;
+    for (size_t i = 0; period.months != x->in.period.months && i < x->bases; i++) {
+        const Basis *basis = &x->basis[i];
+        if (basis->own && basis->period.months == period.months && basis->voided_place < x->place &&
+            basis->voided_place > place)
+            place = basis->voided_place;
+    }
+    return place;
+}
+
 // What the period had been rated from when this invoice was issued: of what stood then, the last.
+// NULL also where it had been closed again with nothing to bill.
 static const Basis *basis_before(const Explained *x, Period period)
 {
     const Basis *last = NULL;
+    int64_t from = opened_again(x, period);
     for (size_t i = 0; i < x->bases; i++) {
         const Basis *basis = &x->basis[i];
         bool stood = !basis->voided_place || basis->voided_place > x->place;
-        if (basis->period.months == period.months && basis->place < x->place && stood) last = basis;
+        if (basis->period.months == period.months && basis->place > from &&
+            basis->place < x->place && stood)
+            last = basis;
     }
     return last;
 }

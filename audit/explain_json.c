@@ -282,11 +282,11 @@ static void write_event(void *context, const Told *told)
     jw_begin_object(w, NULL);
     jw_str(w, "source", event->source);
     jw_str(w, "id", event->id);
-    jw_text(w, "type", told_type(told));
+    jw_text(w, "type", event_type_name(event->type));
     write_instant(w, "time", event->at);
     if (starts || event->type == EVENT_RESIZED)
         jw_text(w, "size", t->x->catalog->size_names[event_size(event, t->x->catalog)]);
-    if (starts) jw_text(w, "bootup", told_bootup(told));
+    if (starts) jw_text(w, "bootup", bootup_name(event->bootup));
     if (!str_absent(event->run)) jw_str(w, "run", event->run);
     if (!str_absent(event->reason)) jw_str(w, "reason", event->reason);
     write_place(w, &told->place);

@@ -12,6 +12,7 @@ typedef struct Basis {
     Period period;
     int64_t place, voided_place; // in the chain; voided_place 0: it stands
     Str number;
+    bool own; // of the period's own invoice
     RateInput in;
 } Basis;
 
@@ -99,9 +100,6 @@ typedef struct Told {
     Did did;
     Str why; // DID_NOTHING: completes "did nothing: "
 } Told;
-
-const char *told_type(const Told *told);   // "vm.started"; NULL: a conflict
-const char *told_bootup(const Told *told); // "FORK"
 
 typedef struct RunCell { // minutes of a run on a day that is shown
     Day day;

@@ -54,19 +54,6 @@ const char *did_name(Did did)
     return names[did];
 }
 
-const char *told_type(const Told *told)
-{
-    static const char *const names[] = {"vm.started",    "vm.resized", "vm.heartbeat",
-                                        "vm.hibernated", "vm.stopped", "vm.retracted"};
-    return told->event.type <= EVENT_RETRACTED ? names[told->event.type] : NULL;
-}
-
-const char *told_bootup(const Told *told)
-{
-    static const char *const names[] = {"CLEAN", "FORK", "RESUME", "RUNNING"};
-    return names[told->event.bootup];
-}
-
 // ---- entries ----
 static void settle_doubt(Fold *f, bool shown)
 {
@@ -98,6 +85,7 @@ static void tell(Fold *f, Told *told, Did did, Str why)
     told->why = why;
     if (!f->open && !asked) return;
     if (!f->open) begin_entry(f, false);
+    if (asked) f->certain = true; // also what lies behind a run that turns out to be lost
     bool beat = told->event.type == EVENT_HEARTBEAT && did != DID_REOPEN;
     if (asked || (f->entry.is_run && !beat)) f->teller->event(f->teller->context, told);
     else if (f->entry.is_run) f->entry.heartbeats_elsewhere++;
@@ -159,7 +147,7 @@ static void end_run(Fold *f, const Run *run)
     f->entry.run = run;
     f->entry.cell = f->cell;
     end_entry(f);
-    f->doubted = !lies_on_shown(f->x, run->start, run->end);
+    f->doubted = !f->certain && !lies_on_shown(f->x, run->start, run->end);
 }
 
 // Whether what the open entry said may be written.

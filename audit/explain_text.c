@@ -26,17 +26,6 @@ typedef struct Speaking {
 } Speaking;
 
 // ---- values ----
-// What came from outside: control characters become '?'.
-static void add_clean(Buf *out, Str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        bool high = c == 0xC2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xA0;
-        if (high) i++; // U+0080 to U+009F
-        buf_add_char(out, c < 0x20 || c == 0x7F || high ? '?' : (char)c);
-    }
-}
-
 static const char *cents_words(Cents amount, char out[static AMOUNT_TEXT])
 {
     char plain[AMOUNT_TEXT];
@@ -65,10 +54,10 @@ static void add_span(Buf *out, Day from, Day to)
 static void add_place(Buf *out, const Place *place)
 {
     if (str_absent(place->topic)) {
-        add_clean(out, place->file);
+        buf_add_clean(out, place->file);
         buf_addf(out, " line %" PRId64, place->position);
     } else {
-        add_clean(out, place->topic);
+        buf_add_clean(out, place->topic);
         buf_addf(out, "/%" PRId64 " offset %" PRId64, place->partition, place->position);
     }
 }
@@ -95,7 +84,7 @@ static void add_head(Speaking *s)
     buf_add_text(out, "Account    ");
     buf_add_str(out, invoice->account);
     buf_add_text(out, ", ");
-    add_clean(out, invoice->name);
+    buf_add_clean(out, invoice->name);
     buf_addf(out, "\nPeriod     %s\n", period_format(invoice->period, text));
     buf_addf(out, "Issued     %s\n", instant_format(invoice->issued_at, text));
     if (credit_note) {
@@ -215,12 +204,15 @@ static void add_changes(Buf *out, const Adjusted *adjusted)
         buf_add_text(out, "    its own use is the same: terms or credit grants are not\n");
         return;
     }
-    buf_addf(out, "    %-12s%-20s%16s%16s\n", "day", "size", "minutes before", "minutes then");
+    buf_addf(out, "    %-12s%-20s%16s%16s%16s%16s\n", "day", "size", "minutes before",
+             "minutes then", "credits before", "credits then");
     for (size_t i = 0; i < adjusted->changes; i++) {
         const Change *change = &adjusted->change[i];
-        buf_addf(out, "    %-12s%-20.*s%16s%16s\n", day_format(change->day, day),
-                 (int)change->size.n, change->size.p, count_words(change->minutes_before, a),
+        buf_addf(out, "    %-12s%-20.*s%16s%16s", day_format(change->day, day), (int)change->size.n,
+                 change->size.p, count_words(change->minutes_before, a),
                  count_words(change->minutes, b));
+        buf_addf(out, "%16s%16s\n", credits_words(change->cm_before, a),
+                 credits_words(change->cm, b));
     }
 }
 
@@ -379,10 +371,10 @@ static void add_event(void *context, const Told *told)
         return;
     }
     add_beats(s);
-    const char *type = told_type(told);
+    const char *type = event_type_name(event->type);
     buf_addf(out, "      %s %s%s", instant_format(event->at, at), type ? " " : "",
              type ? type : "");
-    if (event->type == EVENT_STARTED) buf_addf(out, " %s", told_bootup(told));
+    if (event->type == EVENT_STARTED) buf_addf(out, " %s", bootup_name(event->bootup));
     if (event->type == EVENT_STARTED || event->type == EVENT_RESIZED)
         buf_addf(out, " %s", s->x->catalog->size_names[event_size(event, s->x->catalog)]);
     if (told->did == DID_NOTHING)
@@ -392,15 +384,15 @@ static void add_event(void *context, const Told *told)
     add_place(out, &told->place);
     if (type) {
         buf_add_text(out, ", ");
-        add_clean(out, event->source);
+        buf_add_clean(out, event->source);
         buf_add_char(out, ' ');
-        add_clean(out, event->id);
+        buf_add_clean(out, event->id);
     }
     if (told->retracted) {
         buf_addf(out, "\n%10sretracted by ", "");
-        add_clean(out, told->by_source);
+        buf_add_clean(out, told->by_source);
         buf_add_char(out, ' ');
-        add_clean(out, told->by_id);
+        buf_add_clean(out, told->by_id);
         buf_add_text(out, " at ");
         add_place(out, &told->by_place);
     }
@@ -420,7 +412,7 @@ static void add_run(Speaking *s, const Entry *entry)
              run->by == ENDED_NOT ? "the horizon" : instant_format(run->end, end),
              ended_by_name(run->by));
     if (!str_absent(run->name)) buf_add_text(out, ", named ");
-    add_clean(out, run->name);
+    buf_add_clean(out, run->name);
     buf_add_char(out, '\n');
     for (size_t i = 0; i < entry->cells; i++) {
         const RunCell *cell = &entry->cell[i];
@@ -442,7 +434,9 @@ static void end_entry(void *context, const Entry *entry)
     if (!str_is(entry->vm, s->vm)) {
         memcpy(s->vm, entry->vm.p, entry->vm.n);
         s->vm[entry->vm.n] = '\0';
-        buf_addf(&s->out, "  VM %s\n", s->vm);
+        buf_add_text(&s->out, "  VM ");
+        buf_add_clean(&s->out, entry->vm);
+        buf_add_char(&s->out, '\n');
         s->named = true;
     }
     add_run(s, entry);

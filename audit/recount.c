@@ -23,8 +23,8 @@ typedef struct Recount {
     VmCheck vm;
     DayCells cells;
     Slots slots;
-    Instant clock; // the database's, whatever stands in for it
-    Arena *keys;   // the account at hand
+    Instant clock, latest; // as of Slots
+    Arena *keys;           // the account at hand
     Str account;
     Arena *batch_arena;
     Recounted batch[BATCH_ACCOUNTS];
@@ -83,7 +83,7 @@ static Status check_vms(Recount *r, Error *error)
         int64_t before = *events;
         TRY(vm_check(&r->vm, r->account, vm, error));
         const Rows *row = source_of_vm(&r->vms, r->account, r->vm.vm) ? r->vms.row : NULL;
-        slots_add(&r->slots, r->audit->catalog, &r->vm.refold.timeline, row);
+        TRY(slots_add(&r->slots, r->audit, &r->vm.refold.timeline, row, error));
         if (row) TRY(source_next(&r->vms, error));
         if (before / PROGRESS_EVENTS != *events / PROGRESS_EVENTS)
             audit_progress(r->audit, "events", *events, 0);
@@ -173,13 +173,13 @@ static Status unknown_account(Recount *r, Error *error)
 static Status check_account(Recount *r, Error *error)
 {
     cells_clear(&r->cells);
-    r->slots = (Slots){0};
+    r->slots = (Slots){.clock = r->clock, .latest = r->latest};
     bool listed = source_of_account(&r->accounts, r->account);
     bool known = listed && rows_bool(r->accounts.row, 0, ACCOUNT_KNOWN);
     TRY(check_vms(r, error));
     cells_sort(&r->cells);
     TRY(check_days(r, error));
-    if (listed) TRY(slots_check(&r->slots, r->audit, r->clock, r->account, r->accounts.row, error));
+    if (listed) TRY(slots_check(&r->slots, r->audit, r->account, r->accounts.row, error));
     if (listed) TRY(source_next(&r->accounts, error));
     if (!known) return unknown_account(r, error);
     r->audit->result->accounts++;
@@ -189,9 +189,10 @@ static Status check_account(Recount *r, Error *error)
 // ---- all accounts ----
 static Status open_all(Recount *r, Error *error)
 {
-    Now now;
-    TRY(now_read(r->audit->db, NULL, &now, error));
-    r->clock = now.clock;
+    OWNED_ROWS Rows *rows = NULL;
+    TRY(db_query(r->audit->db, &SQL_AUDIT_RECOUNT_CLOCK, 0, NULL, &rows, error));
+    r->clock = rows_instant(rows, 0, 0);
+    r->latest = rows_instant(rows, 0, 1);
     TRY(source_open(r->audit, &SQL_AUDIT_RECOUNT_EVENTS, &r->events, error));
     TRY(source_open(r->audit, &SQL_AUDIT_RECOUNT_RUNS, &r->runs, error));
     TRY(source_open(r->audit, &SQL_AUDIT_RECOUNT_VMS, &r->vms, error));

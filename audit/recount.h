@@ -22,16 +22,19 @@ bool source_of_vm(const Source *source, Str account, Str vm);
 
 // An account's slots, counted anew, and what its row must not be later than.
 typedef struct Slots {
+    Instant clock, latest; // the database's clock; the later of it and the greatest progress
     int64_t running, reserved;
     bool looks, lapses;
     Instant lost_after; // the first moment at which a run that counts may be lost
     Instant lapses_at;  // the first of a reservation or a vouch
 } Slots;
-// Adds what a VM holds; `row` is its row of recount_vms.sql, or NULL where it has none.
-void slots_add(Slots *slots, const Catalog *catalog, const Timeline *timeline, const Rows *row);
-// Compares with the row of recount_accounts.sql; `clock` is the database's.
-Status slots_check(const Slots *slots, Audit *audit, Instant clock, Str account, const Rows *row,
-                   Error *error) MUST_USE;
+// Adds what a VM holds, and finds what would be held for longer than any server's settings allow;
+// `row` is its row of recount_vms.sql, or NULL where it has none.
+Status slots_add(Slots *slots, Audit *audit, const Timeline *timeline, const Rows *row,
+                 Error *error) MUST_USE;
+// Compares with the row of recount_accounts.sql.
+Status slots_check(const Slots *slots, Audit *audit, Str account, const Rows *row, Error *error)
+    MUST_USE;
 
 // A VM that is being rebuilt, beside what is stored of it.
 typedef struct VmCheck {

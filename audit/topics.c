@@ -169,11 +169,9 @@ enum { TOPIC, PARTITION, OFFSET, ACCOUNT, VM, SOURCE, ID, TIME, TYPE, STORED };
 
 static void name_event(Buf *what, const Rows *rows, int row)
 {
-    static const char *const types[] = {"started",    "resized", "heartbeat",
-                                        "hibernated", "stopped", "retracted"};
     char at[INSTANT_TEXT];
-    int64_t type = rows_int(rows, row, TYPE);
-    buf_addf(what, "vm.%s of %s (", type >= 0 && type <= EVENT_RETRACTED ? types[type] : "unknown",
+    const char *type = event_type_name((EventType)rows_int(rows, row, TYPE));
+    buf_addf(what, "%s of %s (", type ? type : "an event",
              differ_time(rows_instant(rows, row, TIME), at));
     buf_add_str(what, rows_str(rows, row, SOURCE));
     buf_add_text(what, ", ");

@@ -30,20 +30,12 @@ static bool to_terminal(void)
     return known == TERMINAL_YES;
 }
 
-// How many bytes at p are one well-formed character; 0: none are.
-static size_t character(const char *p, size_t n)
-{
-    for (size_t length = 1; length <= 4 && length <= n; length++)
-        if (str_is_utf8((Str){p, length})) return length;
-    return 0;
-}
-
 // At most LOG_VALUE_MAX bytes of a value, whole characters only; what is none is U+FFFD.
 static void add_clean(Buf *out, Str value)
 {
     size_t used = 0;
     for (size_t i = 0; i < value.n;) {
-        size_t length = character(value.p + i, value.n - i);
+        size_t length = str_character((Str){value.p + i, value.n - i});
         Str add = length ? (Str){value.p + i, length} : STR("\xEF\xBF\xBD");
         if (used + add.n > LOG_VALUE_MAX) {
             buf_add_text(out, "…");

@@ -70,25 +70,48 @@ bool str_is_id(Str s)
 
 // Well-formed UTF-8 by table 3-7 of the Unicode standard: no overlong forms, surrogates or >
 // U+10FFFF.
+size_t str_character(Str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    if (s.n == 0) return 0;
+    unsigned char c = p[0];
+    if (c < 0x80) return 1;
+    size_t length = c >= 0xC2 && c <= 0xDF   ? 2
+                    : c >= 0xE0 && c <= 0xEF ? 3
+                    : c >= 0xF0 && c <= 0xF4 ? 4
+                                             : 0;
+    if (length == 0 || s.n < length) return 0;
+    unsigned char low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    if (p[1] < low || p[1] > high) return 0;
+    for (size_t i = 2; i < length; i++)
+        if (p[i] < 0x80 || p[i] > 0xBF) return 0;
+    return length;
+}
+
+static Str str_from(Str s, size_t at) { return (Str){s.p + at, s.n - at}; }
+
 bool str_is_utf8(Str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
-    while (p < end) {
-        unsigned char c = *p++;
-        if (c < 0x80) continue;
-        int more = c >= 0xC2 && c <= 0xDF   ? 1
-                   : c >= 0xE0 && c <= 0xEF ? 2
-                   : c >= 0xF0 && c <= 0xF4 ? 3
-                                            : 0;
-        if (!more || end - p < more) return false;
-        unsigned char low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-        unsigned char high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-        if (p[0] < low || p[0] > high) return false;
-        for (int i = 1; i < more; i++)
-            if (p[i] < 0x80 || p[i] > 0xBF) return false;
-        p += more;
-    }
+    for (size_t at = 0, length; at < s.n; at += length)
+        if ((length = str_character(str_from(s, at))) == 0) return false;
     return true;
+}
+
+// U+0080 to U+009F are C2 80 to C2 9F.
+static bool is_control(Str character)
+{
+    const unsigned char *p = (const unsigned char *)character.p;
+    return p[0] < 0x20 || p[0] == 0x7F || (p[0] == 0xC2 && p[1] < 0xA0);
+}
+
+bool str_has_control(Str s)
+{
+    for (size_t at = 0, length; at < s.n; at += length ? length : 1) {
+        length = str_character(str_from(s, at));
+        if (length && is_control((Str){s.p + at, length})) return true;
+    }
+    return false;
 }
 
 bool str_to_int(Str s, int64_t *out)
@@ -212,6 +235,19 @@ void buf_add(Buf *buf, const void *bytes, size_t n)
 void buf_add_str(Buf *buf, Str s) { buf_add(buf, s.p, s.n); }
 void buf_add_text(Buf *buf, const char *text) { buf_add(buf, text, strlen(text)); }
 void buf_add_char(Buf *buf, char c) { buf_add(buf, &c, 1); }
+void buf_add_clean(Buf *buf, Str s) { (void)buf_add_clean_part(buf, s, SIZE_MAX); }
+
+size_t buf_add_clean_part(Buf *buf, Str s, size_t max)
+{
+    size_t count = 0;
+    for (size_t at = 0, length; at < s.n && count < max; at += length ? length : 1, count++) {
+        length = str_character(str_from(s, at));
+        Str character = {s.p + at, length};
+        if (length && !is_control(character)) buf_add_str(buf, character);
+        else buf_add_char(buf, '?');
+    }
+    return count;
+}
 
 void buf_addf(Buf *buf, const char *format, ...)
 {

@@ -37,6 +37,10 @@ uint64_t str_hash(uint64_t seed, Str s);
 // Account and VM ids: 1-64 bytes of [A-Za-z0-9._:-].
 bool str_is_id(Str s);
 bool str_is_utf8(Str s);
+// How many bytes the well-formed UTF-8 character has that `s` begins with; 0: none.
+size_t str_character(Str s);
+// Whether a control character is in it: below U+0020, U+007F, U+0080 to U+009F.
+bool str_has_control(Str s);
 // A decimal integer, optional '-', no other characters, within int64.
 bool str_to_int(Str s, int64_t *out);
 
@@ -63,6 +67,11 @@ void buf_add(Buf *buf, const void *bytes, size_t n);
 void buf_add_str(Buf *buf, Str s);
 void buf_add_text(Buf *buf, const char *text);
 void buf_add_char(Buf *buf, char c);
+// Text that must not drive a terminal: control characters, and bytes that are not UTF-8, become
+// '?'.
+void buf_add_clean(Buf *buf, Str s);
+// The same of its first `max` characters; returns how many they are.
+size_t buf_add_clean_part(Buf *buf, Str s, size_t max);
 void buf_addf(Buf *buf, const char *format, ...) PRINTF(2, 3);
 static inline Str buf_str(const Buf *buf) { return (Str){buf->p ? buf->p : "", buf->n}; }
 #define OWNED_BUF __attribute__((cleanup(buf_free)))

@@ -21,6 +21,7 @@
 #include "billing/issue.h"
 #include "billing/ledger.h"
 #include "billing/register.h"
+#include "billing/unsettled.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,6 +84,23 @@ static Status in_order(const Books *books, Period period, bool *closed, Error *e
 }
 
 // ---- a batch ----
+// Collectors mark what changes months that are over by the database's clock. Where a closed one is
+// not (--as-of is ahead of that clock, or --force), the next closing looks at these accounts
+// anyway.
+static Status mark_ahead(Db *db, Period period, const Books *books, const Account *accounts,
+                         size_t n, Arena *arena, Error *error)
+{
+    Now real;
+    TRY(now_read(db, NULL, &real, error));
+    Period month = day_period(instant_day(real.clock));
+    int32_t last = books->begun && books->last.months > period.months ? books->last.months
+                                                                      : period.months;
+    if (month.months > last) return ST_OK;
+    Str *ids = arena_alloc(arena, n * sizeof *ids);
+    for (size_t i = 0; i < n; i++) ids[i] = accounts[i].id;
+    return marks_add(db, ids, n, period_first(month), error);
+}
+
 static Status rate_and_write(Db *db, Batch *b, const Books *books, const Account *accounts,
                              size_t n, Error *error)
 {
@@ -102,6 +120,7 @@ static Status rate_and_write(Db *db, Batch *b, const Books *books, const Account
     if (b->settled < (int64_t)n) ahead_ask(b->ahead, accounts[n - 1].id, CLOSE_BATCH_ACCOUNTS);
     TRY(issues_write(db, items, n, order->now.clock, catalog->revision, b->arena, &b->issued,
                      error));
+    TRY(mark_ahead(db, order->period, books, accounts, n, b->arena, error));
     b->accounts = (int64_t)n;
     for (size_t i = 0; i < n; i++) {
         Str number = items[i].number;

@@ -209,7 +209,7 @@ static Status read_all(Db *db, void *context, Error *error)
     Books books;
     TRY(books_read(db, ask->arena, &books, error));
     bool closed = books.begun && out->period.months < books.first.months; // ahead of time
-    bool open = false; // again
+    bool open = false;                                                    // again
     Str number = {0};
     if (books_closed(&books, out->period, account->id)) {
         TRY(invoice_of_period(db, account->id, out->period, ask->arena, &number, &open, error));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A period is compared by itself: with the minutes and the draws of before it that its invoice
-// keeps, or the last one that adjusted it, the old terms give that again, and the new ones must as
-// well. Where no period differs, none has passed other balances on to the next, so that nothing
-// needs to be rated in sequence.
+// A period is compared by itself: rated from the minutes and the draws of before it that its
+// invoice keeps, or the last one that adjusted it, the new terms must give what the ones before the
+// change give. Where no period differs, none has passed other balances on to the next, so that
+// nothing needs to be rated in sequence.
 #include "billing/guard.h"
 
 #include "billing/billing_sql.h"
@@ -16,14 +16,13 @@ enum { GUARD_BATCH_ACCOUNTS = 200 };
 
 typedef struct Guard {
     Db *db;
-    const Catalog *catalog;
+    const Catalog *catalog, *replaced; // as it is now, and before the change
     Books books;
     Arena *arena; // reset for each batch
 } Guard;
 
 // What a closed period was rated from last.
 typedef struct KeptPeriod {
-    bool billed;   // else nothing was used, and there was nothing to bill
     bool adjusted; // by an adjustment, which leaves grants in usd out
     bool again;    // its invoice was voided: the period is open again
     RateInput input;
@@ -31,8 +30,8 @@ typedef struct KeptPeriod {
 
 // ---- one period ----
 // The kept minutes at the sizes' rates of now. ST_REFUSED where the catalogue lacks one of them.
-static Status cells_of(const Guard *g, const RateInput *kept, DayUsage **cells, size_t *count,
-                       Error *error)
+static Status cells_of(const Guard *g, const Catalog *catalog, const RateInput *kept,
+                       DayUsage **cells, size_t *count, Error *error)
 {
     Day first = period_first(kept->period);
     *cells = arena_alloc(g->arena, (kept->usages * RATE_DAYS_MAX + 1) * sizeof **cells);
@@ -41,7 +40,7 @@ static Status cells_of(const Guard *g, const RateInput *kept, DayUsage **cells, 
         for (size_t i = 0; i < kept->usages; i++) {
             const RateUsage *usage = &kept->usage[i];
             if (usage->minutes[day] == 0) continue;
-            SizeNo size = catalog_size(g->catalog, usage->size);
+            SizeNo size = catalog_size(catalog, usage->size);
             if (size == SIZE_NONE)
                 return error_set(error, ST_REFUSED,
                                  "the catalogue lacks the size %.*s, which was billed",
@@ -53,11 +52,12 @@ static Status cells_of(const Guard *g, const RateInput *kept, DayUsage **cells, 
     return ST_OK;
 }
 
-// The grants of now, less what had been drawn from each before the period.
-static GrantList grants_before(const Guard *g, const Account *account, const KeptPeriod *period)
+// The account's grants, less what had been drawn from each before the period.
+static GrantList grants_before(const Guard *g, const Account *account, const Catalog *catalog,
+                               const KeptPeriod *period)
 {
     const RateInput *kept = &period->input;
-    GrantList list = grants_of(account, g->catalog, kept->grants, g->arena);
+    GrantList list = grants_of(account, catalog, kept->grants, g->arena);
     size_t all = list.count;
     list.count = 0;
     for (size_t i = 0; i < all; i++)
@@ -147,24 +147,32 @@ static Status compare(const Account *account, Period period, const Rating *befor
     return ST_REFUSED;
 }
 
-static Status guard_period(const Guard *g, const Account *account, const KeptPeriod *period,
-                           Error *error)
+static Status rate_kept(const Guard *g, const Account *account, const Catalog *catalog,
+                        const KeptPeriod *period, Rating *out, Error *error)
 {
     const RateInput *kept = &period->input;
     DayUsage *cells = NULL;
     size_t count = 0;
-    TRY(cells_of(g, kept, &cells, &count, error));
-    GrantList grants = grants_before(g, account, period);
+    TRY(cells_of(g, catalog, kept, &cells, &count, error));
+    GrantList grants = grants_before(g, account, catalog, period);
     RateInput in;
-    rate_input(account, g->catalog, kept->period, cells, count, grants.grant, grants.count,
-               g->arena, &in);
+    rate_input(account, catalog, kept->period, cells, count, grants.grant, grants.count, g->arena,
+               &in);
     in.adjustments = kept->adjustments;
     in.adjustment = kept->adjustment;
+    rate(&in, g->arena, out);
+    return ST_OK;
+}
+
+// `replaced` is what the account was; NULL where it is new.
+static Status guard_period(const Guard *g, const Account *account, const Account *replaced,
+                           const KeptPeriod *period, Error *error)
+{
     Rating before = {0}, after;
-    if (period->billed) rate(kept, g->arena, &before);
-    rate(&in, g->arena, &after);
-    if (!period->billed && !after.to_issue) return ST_OK; // no invoice then, none now
-    return compare(account, kept->period, &before, &after, error);
+    if (replaced) TRY(rate_kept(g, replaced, g->replaced, period, &before, error));
+    TRY(rate_kept(g, account, g->catalog, period, &after, error));
+    if (!before.to_issue && !after.to_issue) return ST_OK; // no invoice then, none now
+    return compare(account, period->input.period, &before, &after, error);
 }
 
 // ---- one account ----
@@ -178,19 +186,19 @@ static Status keep(const Guard *g, const Rows *rows, int row, KeptPeriod *kept, 
     if (rows_bool(rows, row, 2)) return ST_OK;
     RateInput in;
     TRY(inputs_parse(rows_str(rows, row, 3), g->arena, &in, error));
-    *own = (KeptPeriod){.billed = true, .input = in};
+    *own = (KeptPeriod){.input = in};
     for (size_t i = 0; i < in.adjustments; i++) {
         KeptPeriod *other = &kept[in.adjustment[i].period.months - first];
         if (other == own) continue;
-        other->billed = other->adjusted = true;
+        other->adjusted = true;
         other->input = *in.adjustment[i].rated;
     }
     return ST_OK;
 }
 
 // `rows` are kept inputs in order of account; *row stands at this account's first.
-static Status guard_periods(const Guard *g, const Account *account, const Rows *rows, int *row,
-                            Error *error)
+static Status guard_periods(const Guard *g, const Account *account, const Account *replaced,
+                            const Rows *rows, int *row, Error *error)
 {
     int32_t first = g->books.first.months, last = g->books.last.months;
     KeptPeriod *kept = arena_alloc(g->arena, (size_t)(last - first + 1) * sizeof *kept);
@@ -198,7 +206,8 @@ static Status guard_periods(const Guard *g, const Account *account, const Rows *
     for (; *row < rows_count(rows) && str_equal(rows_str(rows, *row, 0), account->id); (*row)++)
         TRY(keep(g, rows, *row, kept, error));
     for (int32_t m = first; books_closed(&g->books, (Period){m}, account->id); m++)
-        if (!kept[m - first].again) TRY(guard_period(g, account, &kept[m - first], error));
+        if (!kept[m - first].again)
+            TRY(guard_period(g, account, replaced, &kept[m - first], error));
     return ST_OK;
 }
 
@@ -208,21 +217,28 @@ static const char *amount_words(GrantUnit unit, int64_t amount, char out[static 
     return credits_format((CreditMinutes){amount}, out);
 }
 
-// `rows` are draws in order of account; *row stands at this account's first.
-static Status guard_draws(const Guard *g, const Account *account, const Rows *rows, int *row,
-                          Error *error)
+// 0: there is none.
+static int64_t amount_in(const GrantList *list, Str id, GrantUnit unit)
 {
-    GrantList list = grants_of(account, g->catalog, 0, g->arena);
+    for (size_t i = 0; i < list->count; i++)
+        if (list->grant[i].grant.unit == unit && str_equal(list->grant[i].grant.id, id))
+            return list->grant[i].grant.amount;
+    return 0;
+}
+
+// `rows` are draws in order of account; *row stands at this account's first.
+static Status guard_draws(const Guard *g, const Account *account, const Account *replaced,
+                          const Rows *rows, int *row, Error *error)
+{
+    GrantList list = grants_of(account, g->catalog, 0, g->arena), old = {0};
+    if (replaced) old = grants_of(replaced, g->replaced, 0, g->arena);
     Str carry = STR("carry:");
     for (; *row < rows_count(rows) && str_equal(rows_str(rows, *row, 0), account->id); (*row)++) {
         Str id = rows_str(rows, *row, 1);
         GrantUnit unit = (GrantUnit)rows_int(rows, *row, 2);
-        int64_t drawn = rows_int(rows, *row, 3), amount = 0;
+        int64_t drawn = rows_int(rows, *row, 3), amount = amount_in(&list, id, unit);
         if (id.n > carry.n && memcmp(id.p, carry.p, carry.n) == 0) continue;
-        for (size_t i = 0; i < list.count; i++)
-            if (list.grant[i].grant.unit == unit && str_equal(list.grant[i].grant.id, id))
-                amount = list.grant[i].grant.amount;
-        if (amount >= drawn) continue;
+        if (amount >= drawn || amount >= amount_in(&old, id, unit)) continue;
         char have[AMOUNT_TEXT], taken[AMOUNT_TEXT];
         error_set(error, ST_REFUSED,
                   "account %.*s: grant %.*s would be %s %s, of which invoices have drawn %s",
@@ -248,7 +264,9 @@ static Status check_plans(const Guard *g, const Account *account, Error *error)
     return ST_OK;
 }
 
-static Status guard_batch(const Guard *g, const Account *accounts, size_t n, Error *error)
+// `replaced`: what those of them that are not new were, in the same order.
+static Status guard_batch(const Guard *g, const Account *accounts, size_t n,
+                          const Account *replaced, size_t old, Error *error)
 {
     OWNED_BUF Buf ids = {0};
     accounts_array(accounts, n, &ids);
@@ -258,10 +276,13 @@ static Status guard_batch(const Guard *g, const Account *accounts, size_t n, Err
     OWNED_ROWS Rows *draws = NULL;
     TRY(db_query(g->db, &SQL_BILLING_DRAWS, 1, params, &draws, error));
     int input = 0, draw = 0;
+    size_t at = 0;
     for (size_t i = 0; i < n; i++) {
+        bool is_new = at == old || !str_equal(replaced[at].id, accounts[i].id);
+        const Account *before = is_new ? NULL : &replaced[at++];
         TRY(check_plans(g, &accounts[i], error));
-        TRY(guard_draws(g, &accounts[i], draws, &draw, error));
-        TRY(guard_periods(g, &accounts[i], inputs, &input, error));
+        TRY(guard_draws(g, &accounts[i], before, draws, &draw, error));
+        TRY(guard_periods(g, &accounts[i], before, inputs, &input, error));
     }
     return ST_OK;
 }
@@ -271,11 +292,12 @@ static Status guard_some(Guard *g, const Str *ids, size_t n, Error *error)
 {
     for (size_t at = 0; at < n; at += GUARD_BATCH_ACCOUNTS) {
         size_t some = n - at < GUARD_BATCH_ACCOUNTS ? n - at : GUARD_BATCH_ACCOUNTS;
-        Account *accounts = NULL;
-        size_t found = 0;
+        Account *accounts = NULL, *replaced = NULL;
+        size_t found = 0, old = 0;
         arena_reset(g->arena);
         TRY(accounts_load_some(g->db, ids + at, some, g->arena, &accounts, &found, error));
-        TRY(guard_batch(g, accounts, found, error));
+        TRY(accounts_load_replaced(g->db, ids + at, some, g->arena, &replaced, &old, error));
+        TRY(guard_batch(g, accounts, found, replaced, old, error));
     }
     return ST_OK;
 }
@@ -289,7 +311,7 @@ static Status guard_every(Guard *g, Error *error)
         arena_reset(g->arena);
         Str last = after.n ? buf_str(&after) : (Str){0};
         TRY(accounts_load(g->db, last, GUARD_BATCH_ACCOUNTS, g->arena, &accounts, &n, error));
-        TRY(guard_batch(g, accounts, n, error));
+        TRY(guard_batch(g, accounts, n, accounts, n, error));
         if (n < GUARD_BATCH_ACCOUNTS) return ST_OK;
         buf_clear(&after);
         buf_add_str(&after, accounts[n - 1].id);
@@ -299,10 +321,25 @@ static Status guard_every(Guard *g, Error *error)
 static Status guard_changed(Db *db, const Books *books, const Str *accounts, size_t n, Error *error)
 {
     OWNED_ARENA Arena *arena = arena_new();
-    OWNED_CATALOG Catalog *catalog = NULL;
+    OWNED_CATALOG Catalog *catalog = NULL, *replaced = NULL;
     TRY(catalog_load(db, &catalog, error));
-    Guard guard = {.db = db, .catalog = catalog, .books = *books, .arena = arena};
+    if (!accounts) TRY(catalog_load_replaced(db, &replaced, error));
+    Guard guard = {.db = db,
+                   .catalog = catalog,
+                   .replaced = replaced ? replaced : catalog,
+                   .books = *books,
+                   .arena = arena};
     return accounts ? guard_some(&guard, accounts, n, error) : guard_every(&guard, error);
+}
+
+// Whether the new catalogue says something else than the one before of a day that may be closed.
+static Status closed_terms_differ(Db *db, const Books *books, Arena *arena, bool *out, Error *error)
+{
+    OWNED_ROWS Rows *rows = NULL;
+    Str end = param_day(arena, period_end(books->last));
+    TRY(db_query(db, &SQL_BILLING_CATALOG_DIFFERS, 1, &end, &rows, error));
+    *out = rows_bool(rows, 0, 0);
+    return ST_OK;
 }
 
 Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Error *error)
@@ -313,8 +350,12 @@ Status billing_guard(Db *db, const Str *accounts, size_t n, bool retroactive, Er
     TRY(books_read(db, arena, &books, error));
     if (!books.begun) return ST_OK;
     if (!retroactive) TRY(guard_changed(db, &books, accounts, n, error));
-    // Of accounts also where nothing closed differs: periods that are open again, and usage that
-    // came since, are rated on the new terms.
-    if (!accounts && !retroactive) return ST_OK;
+    // Also where nothing that was billed differs: periods that are open again, and usage that came
+    // since, are rated on the new terms.
+    if (!accounts) {
+        bool differs = false;
+        TRY(closed_terms_differ(db, &books, arena, &differs, error));
+        if (!differs) return ST_OK;
+    }
     return marks_add(db, accounts, n, period_first(books.first), error);
 }

@@ -118,27 +118,6 @@ void invoice_write_content(const Invoice *invoice, JsonWriter *w)
 }
 
 // ---- text ----
-// Text that a person's terminal may be given: control characters become spaces.
-static size_t add_clean(Buf *out, Str text, size_t columns_max)
-{
-    size_t columns = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if ((c & 0xC0) != 0x80) { // begins a character
-            if (columns == columns_max) break;
-            columns++;
-        }
-        // U+0080 to U+009F are control characters too: C2 80 to C2 9F
-        bool control = c < 0x20 || c == 0x7F;
-        if (c == 0xC2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xA0) {
-            control = true;
-            i++;
-        }
-        buf_add_char(out, control ? ' ' : (char)c);
-    }
-    return columns;
-}
-
 static void add_spaces(Buf *out, size_t n)
 {
     while (n-- > 0) buf_add_char(out, ' ');
@@ -146,7 +125,7 @@ static void add_spaces(Buf *out, size_t n)
 
 static void add_left(Buf *out, Str text, size_t columns)
 {
-    size_t used = add_clean(out, text, columns);
+    size_t used = buf_add_clean_part(out, text, columns);
     add_spaces(out, columns - used);
 }
 
@@ -178,7 +157,7 @@ static void add_credits(Buf *out, CreditMinutes amount, int columns)
 static void add_labelled(Buf *out, const char *label, Str value)
 {
     buf_addf(out, "%-10s", label);
-    add_clean(out, value, SIZE_MAX);
+    buf_add_clean(out, value);
     buf_add_char(out, '\n');
 }
 

@@ -109,28 +109,28 @@ Status invoice_load(Db *db, Str number, Arena *arena, Invoice *out, Error *error
     return read_row(rows, 0, arena, out, error);
 }
 
-typedef struct Stream {
+typedef struct Listing {
     Arena *arena;
     InvoiceFn each;
     void *context;
-} Stream;
+} Listing;
 
-static Status stream_row(void *context, const Rows *rows, int row, Error *error)
+static Status list_row(void *context, const Rows *rows, int row, Error *error)
 {
-    Stream *stream = context;
+    Listing *listing = context;
     Invoice invoice;
-    arena_reset(stream->arena);
-    TRY(read_row(rows, row, stream->arena, &invoice, error));
-    return stream->each(stream->context, &invoice, error);
+    arena_reset(listing->arena);
+    TRY(read_row(rows, row, listing->arena, &invoice, error));
+    return listing->each(listing->context, &invoice, error);
 }
 
 Status invoices_stream(Db *db, Period period, InvoiceFn each, void *context, Error *error)
 {
     OWNED_ARENA Arena *arena = arena_new();
     OWNED_ARENA Arena *parameters = arena_new();
-    Stream stream = {.arena = arena, .each = each, .context = context};
+    Listing listing = {.arena = arena, .each = each, .context = context};
     Str params[] = {param_day(parameters, period_first(period))};
-    return db_stream(db, &SQL_BILLING_INVOICE_LIST, 1, params, stream_row, &stream, error);
+    return db_stream(db, &SQL_BILLING_INVOICE_LIST, 1, params, list_row, &listing, error);
 }
 
 Status invoices_page(Db *db, Str account, int64_t before, int limit, Arena *arena, Invoice **out,

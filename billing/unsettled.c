@@ -58,6 +58,7 @@ bool must_settle(const Books *books, const Catalog *catalog, Str account, const 
 {
     if (!books->begun) return false;
     Period next = books_next_of(books, account);
+    if (next.months == books->first.months) return false; // nothing is closed for it
     Day open = period_first(next.months < period.months ? next : period);
     return (mark && mark->since.days < open.days) || books_early(books, catalog, account);
 }

@@ -24,17 +24,6 @@ typedef struct Voiding {
 } Voiding;
 
 // ---- the reason ----
-// Control characters: below 0x20, 0x7F, and U+0080 to U+009F (C2 80 to C2 9F).
-static bool has_control(Str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        unsigned char next = i + 1 < text.n ? (unsigned char)text.p[i + 1] : 0xFF;
-        if (c < 0x20 || c == 0x7F || (c == 0xC2 && next < 0xA0)) return true;
-    }
-    return false;
-}
-
 Status void_reason_check(Str reason, Error *error)
 {
     size_t blanks = 0;
@@ -43,7 +32,7 @@ Status void_reason_check(Str reason, Error *error)
     if (blanks == reason.n) wrong = "it is empty";
     else if (reason.n > VOID_REASON_BYTES_MAX) wrong = "it is too long";
     else if (!str_is_utf8(reason)) wrong = "it is not UTF-8";
-    else if (has_control(reason)) wrong = "it has a control character in it";
+    else if (str_has_control(reason)) wrong = "it has a control character in it";
     if (!wrong) return ST_OK;
     return error_set(error, ST_BAD_INPUT,
                      "the reason is not right: %s; expected 1 to %d bytes of UTF-8 without control "

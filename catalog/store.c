@@ -14,15 +14,25 @@ static Status none_applied(Error *error)
     return ST_MISSING;
 }
 
-Status catalog_load(Db *db, Catalog **out, Error *error)
+static Status load(Db *db, const Statement *statement, Catalog **out, Error *error)
 {
     OWNED_ROWS Rows *rows = NULL;
-    TRY(db_query(db, &SQL_CATALOG_LOAD_CATALOG, 0, NULL, &rows, error));
+    TRY(db_query(db, statement, 0, NULL, &rows, error));
     if (rows_count(rows) == 0) return none_applied(error);
     Status status = catalog_parse(rows_str(rows, 0, 1), out, error);
     if (status != ST_OK) return error_prefix(error, "the stored catalogue");
     (*out)->revision = rows_int(rows, 0, 0);
     return ST_OK;
+}
+
+Status catalog_load(Db *db, Catalog **out, Error *error)
+{
+    return load(db, &SQL_CATALOG_LOAD_CATALOG, out, error);
+}
+
+Status catalog_load_replaced(Db *db, Catalog **out, Error *error)
+{
+    return load(db, &SQL_CATALOG_LOAD_REPLACED_CATALOG, out, error);
 }
 
 // One statement whose one row is a revision.
@@ -172,13 +182,24 @@ Status accounts_search(Db *db, Str query, Str after, int limit, Arena *arena, Ac
     return query_accounts(db, &SQL_CATALOG_SEARCH_ACCOUNTS, 3, params, arena, out, count, error);
 }
 
-Status accounts_load_some(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
-                          size_t *count, Error *error)
+static Status load_named(Db *db, const Statement *statement, const Str *ids, size_t n, Arena *arena,
+                         Account **out, size_t *count, Error *error)
 {
     OWNED_BUF Buf list = {0};
     array_begin(&list);
     for (size_t i = 0; i < n; i++) array_add(&list, ids[i]);
     array_end(&list);
-    return query_accounts(db, &SQL_CATALOG_LOAD_SOME_ACCOUNTS, 1, &(Str){list.p, list.n}, arena,
-                          out, count, error);
+    return query_accounts(db, statement, 1, &(Str){list.p, list.n}, arena, out, count, error);
+}
+
+Status accounts_load_some(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
+                          size_t *count, Error *error)
+{
+    return load_named(db, &SQL_CATALOG_LOAD_SOME_ACCOUNTS, ids, n, arena, out, count, error);
+}
+
+Status accounts_load_replaced(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
+                              size_t *count, Error *error)
+{
+    return load_named(db, &SQL_CATALOG_LOAD_REPLACED_ACCOUNTS, ids, n, arena, out, count, error);
 }

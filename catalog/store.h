@@ -7,6 +7,8 @@
 
 // The catalogue in force (newest revision). ST_MISSING where none was ever applied.
 Status catalog_load(Db *db, Catalog **out, Error *error) MUST_USE;
+// The one before it. ST_MISSING where there is none.
+Status catalog_load_replaced(Db *db, Catalog **out, Error *error) MUST_USE;
 // Stores a new revision, inside the caller's transaction, which holds the state row FOR UPDATE;
 // *revision is the new number. The same content again stores nothing and gives the old number.
 Status catalog_save(Db *db, Str json, int64_t *revision, Error *error) MUST_USE;
@@ -38,3 +40,6 @@ Status accounts_search(Db *db, Str query, Str after, int limit, Arena *arena, Ac
 // Accounts of these ids that exist, in order of id.
 Status accounts_load_some(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
                           size_t *count, Error *error) MUST_USE;
+// What those of them that are not new were before their last change.
+Status accounts_load_replaced(Db *db, const Str *ids, size_t n, Arena *arena, Account **out,
+                              size_t *count, Error *error) MUST_USE;

@@ -77,11 +77,7 @@ static void add_row(Buf *out, const Account *account, Day today)
     const char *state = account->suspended ? "suspended" : standing.active ? "active" : "no plan";
     buf_addf(out, "%-24s  %-16s  %-10s  %-9s  ", account->id.p, s->plan.p, day_format(s->from, day),
              state);
-    for (size_t i = 0; i < account->name.n; i++) {
-        char c = account->name.p[i];
-        buf_add_char(out,
-                     (unsigned char)c < 0x20 || c == 0x7F ? '?' : c); // no line breaks or escapes
-    }
+    buf_add_clean(out, account->name);
     buf_add_char(out, '\n');
 }
 

@@ -62,14 +62,14 @@ static void finding_text(const Finding *finding, Buf *out)
     buf_addf(out, "%-10s", finding->check);
     if (finding->account.n > 0) {
         buf_add_char(out, ' ');
-        buf_add_str(out, finding->account);
+        buf_add_clean(out, finding->account);
     }
     if (finding->subject.n > 0) {
         buf_add_char(out, ' ');
-        buf_add_str(out, finding->subject);
+        buf_add_clean(out, finding->subject);
     }
     buf_add_text(out, finding->account.n + finding->subject.n > 0 ? ": " : " ");
-    buf_add_str(out, finding->what);
+    buf_add_clean(out, finding->what);
     int64_t cents = finding->overcharged.cents;
     if (finding->in_money && cents != 0)
         buf_addf(out, "; the customer was charged %s too %s",

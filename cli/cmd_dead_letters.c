@@ -133,10 +133,7 @@ static void letter_to_text(const DeadLetter *d, Buf *out)
     if (d->has_partition)
         buf_addf(out, "%s/%" PRId64 "@%" PRId64 "  ", d->topic.p, d->partition, d->position);
     else buf_addf(out, "%s:%" PRId64 "  ", d->file.p, d->position);
-    for (size_t i = 0; i < d->detail.n; i++) // what came from outside must not drive a terminal
-        buf_add_char(out, (unsigned char)d->detail.p[i] < 0x20 || d->detail.p[i] == 0x7F
-                              ? '?'
-                              : d->detail.p[i]);
+    buf_add_clean(out, d->detail);
     buf_add_char(out, '\n');
 }
 

@@ -15,7 +15,6 @@ enum {
     THREADS_MAX = 64,
     READERS_AT_MOST = 64,
     DEADLINE_MS_MAX = 60000,
-    SECONDS_MAX = 86400,
 };
 
 typedef struct ServeOptions {
@@ -62,9 +61,9 @@ static Status check_options(ServeOptions *o, Error *error)
     TRY(check_range("threads", o->threads, 1, THREADS_MAX, error));
     TRY(check_range("readers", o->readers, 1, READERS_AT_MOST, error));
     TRY(check_range("deadline-ms", o->deadline_ms, 1, DEADLINE_MS_MAX, error));
-    TRY(check_range("reservation-seconds", o->reservation_s, 1, SECONDS_MAX, error));
-    TRY(check_range("event-delay-seconds", o->event_delay_s, 1, SECONDS_MAX, error));
-    return check_range("clock-skew-seconds", o->skew_s, 0, SECONDS_MAX, error);
+    TRY(check_range("reservation-seconds", o->reservation_s, 1, QUOTA_SECONDS_MAX, error));
+    TRY(check_range("event-delay-seconds", o->event_delay_s, 1, QUOTA_SECONDS_MAX, error));
+    return check_range("clock-skew-seconds", o->skew_s, 0, QUOTA_SECONDS_MAX, error);
 }
 
 static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
@@ -88,7 +87,7 @@ static Status read_options(int argc, char **argv, ServeOptions *o, Error *error)
         {"threads", OPTION_INT, &o->threads, .argument = "N",
          .help = "for connections (default 2)"},
         {"readers", OPTION_INT, &o->readers, .argument = "N",
-         .help = "database connections for all but quota (default 4)"},
+         .help = "connections for all but quota, and as many for streams (default 4)"},
         {"deadline-ms", OPTION_INT, &o->deadline_ms, .argument = "MS",
          .help = "then an answer that waits for the database is 503 (default 3000)"},
         {"reservation-seconds", OPTION_INT, &o->reservation_s, .argument = "S",

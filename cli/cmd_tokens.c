@@ -102,10 +102,7 @@ static void token_to_text(const Token *token, Instant now, Buf *out)
     buf_addf(out, "%-16s  %-12s  %-8s  %-20s  %-20s  %-20s  ", token->id.p, role_name(token->role),
              state_of(token, now), str_absent(token->account) ? "-" : token->account.p,
              short_format(token->created_at, created), expires);
-    for (size_t i = 0; i < token->note.n; i++) { // what was typed must not drive a terminal
-        unsigned char c = (unsigned char)token->note.p[i];
-        buf_add_char(out, c < 0x20 || c == 0x7F ? '?' : (char)c);
-    }
+    buf_add_clean(out, token->note);
     while (out->n > 0 && out->p[out->n - 1] == ' ') out->n--;
     buf_add_char(out, '\n');
 }

@@ -13,8 +13,6 @@ enum { READ_EVERY_MS = 10000, NAP_MS = 50 };
 static const char EVENTS[] = "Events, by type and by what became of them.";
 static const char LAG[] = "Records of a partition of this collector's that are not metered yet.";
 
-static const char *const TYPES[EVENT_NOT_METERED] = {"vm.started",    "vm.resized", "vm.heartbeat",
-                                                     "vm.hibernated", "vm.stopped", "vm.retracted"};
 static const int64_t BATCH_SIZES[] = {1, 10, 100, 1000, 5000, 10000, 25000, 50000};
 
 // A partition's series; partitions that went to another collector show 0.
@@ -60,7 +58,7 @@ static Counter *dead_letters(Metrics *metrics, DeadReason reason)
 static void make_series(MeterMetrics *m)
 {
     for (int type = 0; type < EVENT_NOT_METERED; type++)
-        m->metered[type] = events(m->metrics, TYPES[type], "metered");
+        m->metered[type] = events(m->metrics, event_type_name((EventType)type), "metered");
     // Of these the type is not kept.
     m->not_metered = events(m->metrics, "any", "not_metered");
     m->repeated = events(m->metrics, "any", "repeated");

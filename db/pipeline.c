@@ -59,6 +59,7 @@ static Status take_all(Db *db, bool begin, DbCall *calls, int count, bool commit
 Status db_pipeline(Db *db, bool begin, DbCall *calls, int count, bool commit, Error *error)
 {
     ASSERT(count <= DB_PIPELINE_MAX);
+    ASSERT(begin || !db->acting || db->in_transaction);
     Status status = ST_OK;
     for (int i = 0; i < count; i++) {
         calls[i].rows = NULL;

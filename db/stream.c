@@ -12,6 +12,7 @@ struct Stream {
 Status stream_open(Db *db, const Statement *statement, int n, const Str *params, Stream **out,
                    Error *error)
 {
+    ASSERT(!db->acting || db->in_transaction);
     *out = NULL;
     TRY(db_prepare(db, statement, error));
     Terminated t;

@@ -13,6 +13,22 @@ const char *dead_reason_name(DeadReason reason)
     return names[reason];
 }
 
+// By EventType; behind those that are metered, those that are only counted.
+static const char *const TYPES[] = {"vm.started", "vm.resized",    "vm.heartbeat", "vm.hibernated",
+                                    "vm.stopped", "vm.retracted",  "vm.created",   "vm.deleted",
+                                    "vm.forked",  "vm.snapshotted"};
+
+const char *event_type_name(EventType type)
+{
+    return type < EVENT_NOT_METERED ? TYPES[type] : NULL;
+}
+
+const char *bootup_name(Bootup bootup)
+{
+    static const char *const names[] = {"CLEAN", "FORK", "RESUME", "RUNNING"};
+    return bootup <= BOOTUP_RUNNING ? names[bootup] : "?";
+}
+
 // ---- decoding ----
 typedef struct Decoder {
     Arena *arena;
@@ -89,14 +105,13 @@ static DeadReason take_size(Decoder *d, const Json *data)
 
 static DeadReason take_bootup(Decoder *d, const Json *data)
 {
-    static const char *const names[] = {"CLEAN", "FORK", "RESUME", "RUNNING"};
     const Json *json = json_get(data, "bootup");
     if (!json) return DEAD_NOT;
     Str text;
     if (json_text(json, &text))
-        for (int i = 0; i < 4; i++)
-            if (str_is(text, names[i])) {
-                d->event->bootup = (Bootup)i;
+        for (Bootup bootup = BOOTUP_CLEAN; bootup <= BOOTUP_RUNNING; bootup++)
+            if (str_is(text, bootup_name(bootup))) {
+                d->event->bootup = bootup;
                 return DEAD_NOT;
             }
     return wrong(d, "bootup", json, "FORK, CLEAN, RESUME or RUNNING");
@@ -131,24 +146,17 @@ static DeadReason take_data(Decoder *d, const Json *data)
 // The type's name without a prefix that ends with '.' and a version ".v" + digits.
 static EventType type_of(Str type)
 {
-    static const struct {
-        const char *name;
-        EventType type;
-    } types[] = {{"vm.started", EVENT_STARTED},     {"vm.resized", EVENT_RESIZED},
-                 {"vm.heartbeat", EVENT_HEARTBEAT}, {"vm.hibernated", EVENT_HIBERNATED},
-                 {"vm.stopped", EVENT_STOPPED},     {"vm.retracted", EVENT_RETRACTED},
-                 {"vm.created", EVENT_NOT_METERED}, {"vm.deleted", EVENT_NOT_METERED},
-                 {"vm.forked", EVENT_NOT_METERED},  {"vm.snapshotted", EVENT_NOT_METERED}};
     size_t digits = 0;
     while (digits < type.n && type.p[type.n - 1 - digits] >= '0' &&
            type.p[type.n - 1 - digits] <= '9')
         digits++;
     if (digits > 0 && type.n >= digits + 2 && memcmp(type.p + type.n - digits - 2, ".v", 2) == 0)
         type.n -= digits + 2;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        size_t n = strlen(types[i].name);
-        if (type.n < n || memcmp(type.p + type.n - n, types[i].name, n) != 0) continue;
-        if (type.n == n || type.p[type.n - n - 1] == '.') return types[i].type;
+    for (int i = 0; i < (int)(sizeof TYPES / sizeof *TYPES); i++) {
+        size_t n = strlen(TYPES[i]);
+        if (type.n < n || memcmp(type.p + type.n - n, TYPES[i], n) != 0) continue;
+        if (type.n != n && type.p[type.n - n - 1] != '.') continue;
+        return i < EVENT_NOT_METERED ? (EventType)i : EVENT_NOT_METERED;
     }
     return EVENT_UNKNOWN;
 }

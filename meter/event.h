@@ -19,12 +19,16 @@ typedef enum EventType {
     EVENT_UNKNOWN,
 } EventType;
 
+// "vm.started"; NULL for what is not metered.
+const char *event_type_name(EventType type);
+
 typedef enum Bootup {
     BOOTUP_CLEAN = 0,
     BOOTUP_FORK = 1,
     BOOTUP_RESUME = 2,
     BOOTUP_RUNNING = 3
 } Bootup;
+const char *bootup_name(Bootup bootup); // "FORK"; "?": there is no such
 
 // Why a message cannot be metered; of several reasons the first in this order counts.
 typedef enum DeadReason {

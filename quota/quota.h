@@ -17,7 +17,8 @@
 #include "quota/admit.h"
 
 enum {
-    QUOTA_ASKS_MAX = 256, // of one transaction
+    QUOTA_ASKS_MAX = 256,      // of one transaction
+    QUOTA_SECONDS_MAX = 86400, // of each member of QuotaConfig
     QUOTA_ID_TEXT = 40,
     QUOTA_ACCOUNTS_KEPT = 20000, // parsed accounts kept by revision
 };

@@ -72,17 +72,17 @@ static void *stream_writer(void *context)
     int64_t bytes = parameter(request, "bytes"), cut = parameter(request, "cut");
     int64_t pause_ms = parameter(request, "pause");
     Answer head = {.status = 200, .content_type = "text/csv"};
-    Stream *stream = request_stream(request, &head);
+    Outgoing *outgoing = request_stream(request, &head);
     char piece[5000];
     for (size_t i = 0; i < sizeof piece; i++) piece[i] = (char)('a' + i % 25);
     Status status = ST_OK;
     for (int64_t sent = 0; sent < bytes && status == ST_OK; sent += (int64_t)sizeof piece) {
         size_t n = bytes - sent < 5000 ? (size_t)(bytes - sent) : sizeof piece;
-        status = stream_write(stream, (Str){piece, n});
+        status = outgoing_write(outgoing, (Str){piece, n});
         if (pause_ms) clock_sleep_ms(pause_ms);
     }
     if (status == ST_RETRY) atomic_fetch_add(&service.told, 1);
-    stream_end(stream, status == ST_OK && !cut);
+    outgoing_end(outgoing, status == ST_OK && !cut);
     return NULL;
 }
 

@@ -65,7 +65,7 @@ static void save_account(const char *json)
 #define ACCOUNT(id, overrides, rest)                                                               \
     "{\"id\":\"" id "\",\"name\":\"" id                                                            \
     "\",\"subscriptions\":[{\"plan\":\"pro\","                                                     \
-    "\"from\":\"2026-01-01\",\"overrides\":{\"base_fee\":\"0\"" overrides "}}]" rest "}"
+    "\"from\":\"2025-01-01\",\"overrides\":{\"base_fee\":\"0\"" overrides "}}]" rest "}"
 
 static Status guard(void *context, bool retroactive)
 {
@@ -157,7 +157,7 @@ static void void_invoice(const char *account, const char *period)
     Voided out;
     OK(invoice_of_period(db, str(account), period_of(period), arena, &number, &open, &error));
     ck_assert(!str_absent(number) && !open);
-    VoidOrder order = {number, STR("a test"), now_at("2027-01-01").clock};
+    VoidOrder order = {number, STR("a test"), now_at("2026-01-01").clock};
     OK(billing_void(db, &order, arena, &out, &error));
 }
 
@@ -176,7 +176,7 @@ static int64_t count(const char *sql)
 
 static int64_t marks(void) { return count("SELECT count(*) FROM unsettled"); }
 
-// "credits 2026-09-01 1.00, adjustment 2026-09 2.00 = 3.00, 3.00": kinds, amounts and sums.
+// "credits 2025-09-01 1.00, adjustment 2025-09 2.00 = 3.00, 3.00": kinds, amounts and sums.
 static char *words(const Invoice *invoice)
 {
     OWNED_BUF Buf out = {0};
@@ -234,26 +234,26 @@ START_TEST(late_usage)
 {
     save_account(ACCOUNT("acme", "", ""));
     save_account(ACCOUNT("other", "", ""));
-    use("acme", "2026-09-10", 6000);
-    use("other", "2026-09-10", 6000);
-    close_period("2026-09", "2026-10-02");
-    char *september = invoice_words("acme", "2026-09");
-    use("acme", "2026-09-10", 12000);
-    use("other", "2026-09-10", 12000); // nobody says so: it is not looked at
-    mark("acme", "2026-09-10");
-    use("acme", "2026-10-03", 600);
-    char *preview = preview_words("acme", "2026-10", "2026-11-02");
-    CreditsView view = credits_at("acme", "2026-10-31T23:00:00Z");
+    use("acme", "2025-09-10", 6000);
+    use("other", "2025-09-10", 6000);
+    close_period("2025-09", "2025-10-02");
+    char *september = invoice_words("acme", "2025-09");
+    use("acme", "2025-09-10", 12000);
+    use("other", "2025-09-10", 12000); // nobody says so: it is not looked at
+    mark("acme", "2025-09-10");
+    use("acme", "2025-10-03", 600);
+    char *preview = preview_words("acme", "2025-10", "2025-11-02");
+    CreditsView view = credits_at("acme", "2025-10-31T23:00:00Z");
     ck_assert_str_eq(words(&view.upcoming), preview);
-    CloseResult result = close_period("2026-10", "2026-11-02");
+    CloseResult result = close_period("2025-10", "2025-11-02");
     ck_assert_int_eq(result.done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-10"), preview);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"), preview);
     ck_assert_str_eq(september, "credits 14.86 = 14.86, 14.86");
-    ck_assert_str_eq(preview, "credits 1.49, adjustment 2026-09 14.86 = 16.35, 16.35");
-    ck_assert_str_eq(invoice_words("other", "2026-10"), "");
+    ck_assert_str_eq(preview, "credits 1.49, adjustment 2025-09 14.86 = 16.35, 16.35");
+    ck_assert_str_eq(invoice_words("other", "2025-10"), "");
     ck_assert_int_eq(marks(), 0);
-    ck_assert_int_eq(close_period("2026-11", "2026-12-02").done.settled, 0);
-    ck_assert_str_eq(invoice_words("acme", "2026-11"), "");
+    ck_assert_int_eq(close_period("2025-11", "2025-12-02").done.settled, 0);
+    ck_assert_str_eq(invoice_words("acme", "2025-11"), "");
 }
 END_TEST
 
@@ -261,13 +261,13 @@ END_TEST
 START_TEST(usage_of_the_period)
 {
     save_account(ACCOUNT("acme", "", ""));
-    close_period("2026-08", "2026-09-02");
-    use("acme", "2026-09-10", 6000);
-    mark("acme", "2026-09-01");
-    ck_assert_int_eq(close_period("2026-09", "2026-10-02").done.settled, 0);
+    close_period("2025-08", "2025-09-02");
+    use("acme", "2025-09-10", 6000);
+    mark("acme", "2025-09-01");
+    ck_assert_int_eq(close_period("2025-09", "2025-10-02").done.settled, 0);
     ck_assert_int_eq(marks(), 0);
-    mark("acme", "2026-09-30");
-    ck_assert_int_eq(close_period("2026-10", "2026-11-02").done.settled, 1);
+    mark("acme", "2025-09-30");
+    ck_assert_int_eq(close_period("2025-10", "2025-11-02").done.settled, 1);
 }
 END_TEST
 
@@ -278,24 +278,24 @@ START_TEST(draws_alone)
     save_account(ACCOUNT("acme", "",
                          ",\"grants\":["
                          "{\"id\":\"early\",\"unit\":\"credit\",\"amount\":\"100\",\"priority\":1,"
-                         "\"from\":\"2026-09-01\",\"expires\":\"2026-09-10\"},"
+                         "\"from\":\"2025-09-01\",\"expires\":\"2025-09-10\"},"
                          "{\"id\":\"all\",\"unit\":\"credit\",\"amount\":\"100\","
-                         "\"from\":\"2026-09-01\"}]"));
-    use("acme", "2026-09-05", 600);
-    close_period("2026-09", "2026-10-02");
+                         "\"from\":\"2025-09-01\"}]"));
+    use("acme", "2025-09-05", 600);
+    close_period("2025-09", "2025-10-02");
     ck_assert(drawn("early") == 6000 && drawn("all") == 0);
-    use("acme", "2026-09-05", 0);
-    use("acme", "2026-09-15", 600);
-    mark("acme", "2026-09-05");
-    ck_assert_int_eq(close_period("2026-10", "2026-11-02").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-10"), "");
+    use("acme", "2025-09-05", 0);
+    use("acme", "2025-09-15", 600);
+    mark("acme", "2025-09-05");
+    ck_assert_int_eq(close_period("2025-10", "2025-11-02").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"), "");
     ck_assert_int_eq(marks(), 1);
-    CreditsView view = credits_at("acme", "2026-11-10");
+    CreditsView view = credits_at("acme", "2025-11-10");
     ck_assert(view.grants == 2 && str_is(view.grant[1].grant.grant.id, "all"));
     ck_assert(view.grant[1].left == 0 && view.grant[1].grant.balance == 0);
-    use("acme", "2026-11-05", 600);
-    ck_assert_int_eq(close_period("2026-11", "2026-12-02").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-11"), "credits 1.49 = 1.49, 1.49");
+    use("acme", "2025-11-05", 600);
+    ck_assert_int_eq(close_period("2025-11", "2025-12-02").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-11"), "credits 1.49 = 1.49, 1.49");
     ck_assert(drawn("early") == 0 && drawn("all") == 6000);
     ck_assert_int_eq(marks(), 0);
 }
@@ -314,9 +314,9 @@ static Status bill_september(Db *with, void *context, Error *failed)
     Books books;
     size_t n;
     Issue *items;
-    Now now = now_at("2026-10-02");
+    Now now = now_at("2025-10-02");
     const IssueOrder order = {
-        .period = period_of("2026-09"), .now = &now, .books = &books, .ahead = b->ahead};
+        .period = period_of("2025-09"), .now = &now, .books = &books, .ahead = b->ahead};
     TRY(books_lock(with, failed));
     TRY(books_read(with, arena, &books, failed));
     TRY(catalog_load(with, &catalog, failed));
@@ -329,29 +329,29 @@ static Status bill_september(Db *with, void *context, Error *failed)
 START_TEST(mark_between)
 {
     save_account(ACCOUNT("acme", "", ""));
-    close_period("2026-08", "2026-09-02");
-    use("acme", "2026-09-10", 6000);
-    mark("acme", "2026-09-10");
-    Now now = now_at("2026-10-02");
+    close_period("2025-08", "2025-09-02");
+    use("acme", "2025-09-10", 6000);
+    mark("acme", "2025-09-10");
+    Now now = now_at("2025-10-02");
     Str acme = STR("acme");
     DayUsage *cells;
     size_t n;
     Marks seen;
-    OWNED_AHEAD Ahead *ahead = ahead_new(db, &now, period_first(period_of("2026-09")),
-                                         period_end(period_of("2026-09")));
+    OWNED_AHEAD Ahead *ahead = ahead_new(db, &now, period_first(period_of("2025-09")),
+                                         period_end(period_of("2025-09")));
     ahead_ask(ahead, STR(""), 10);
     ck_assert(ahead_take(ahead, 1, &acme, 1, &cells, &n, &seen)); // it has read
     ck_assert(n == 1 && cells[0].minutes == 6000 && seen.count == 1);
-    use("acme", "2026-09-10", 12000);
-    mark("acme", "2026-09-10");
+    use("acme", "2025-09-10", 12000);
+    mark("acme", "2025-09-10");
     Billing billing = {.ahead = ahead};
     OK(db_transaction(db, bill_september, &billing, &error));
     ck_assert_uint_eq(billing.issued, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-09"), "credits 14.86 = 14.86, 14.86");
+    ck_assert_str_eq(invoice_words("acme", "2025-09"), "credits 14.86 = 14.86, 14.86");
     ck_assert_int_eq(marks(), 1);
-    script("INSERT INTO closing (period, closed) VALUES ('2026-09-01', true)");
-    close_period("2026-10", "2026-11-02");
-    ck_assert_str_eq(invoice_words("acme", "2026-10"), "adjustment 2026-09 14.86 = 14.86, 14.86");
+    script("INSERT INTO closing (period, closed) VALUES ('2025-09-01', true)");
+    close_period("2025-10", "2025-11-02");
+    ck_assert_str_eq(invoice_words("acme", "2025-10"), "adjustment 2025-09 14.86 = 14.86, 14.86");
 }
 END_TEST
 
@@ -362,15 +362,15 @@ START_TEST(early)
     save_account(ACCOUNT("acme", "", ""));
     save_account(ACCOUNT("other", "", ""));
     script(
-        "INSERT INTO vm VALUES ('acme','a',1,'2026-09-10',1,'2026-09-10',0,NULL,'nano',NULL,"
+        "INSERT INTO vm VALUES ('acme','a',1,'2025-09-10',1,'2025-09-10',0,NULL,'nano',NULL,"
         "false,true)");
-    close_period("2026-09", "2026-09-20"); // ten days of 240 credits
-    ck_assert_str_eq(invoice_words("acme", "2026-09"), "credits 35.66 = 35.66, 35.66");
-    char *preview = preview_words("acme", "2026-10", "2026-11-02");
-    ck_assert_int_eq(close_period("2026-10", "2026-11-02").done.settled, 2);
-    ck_assert_str_eq(invoice_words("acme", "2026-10"), preview);
-    ck_assert_str_eq(preview, "credits 110.56, adjustment 2026-09 39.23 = 149.79, 149.79");
-    ck_assert_int_eq(close_period("2026-11", "2026-12-02").done.settled, 0);
+    close_period("2025-09", "2025-09-20"); // ten days of 240 credits
+    ck_assert_str_eq(invoice_words("acme", "2025-09"), "credits 35.66 = 35.66, 35.66");
+    char *preview = preview_words("acme", "2025-10", "2025-11-02");
+    ck_assert_int_eq(close_period("2025-10", "2025-11-02").done.settled, 2);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"), preview);
+    ck_assert_str_eq(preview, "credits 110.56, adjustment 2025-09 39.23 = 149.79, 149.79");
+    ck_assert_int_eq(close_period("2025-11", "2025-12-02").done.settled, 0);
 }
 END_TEST
 
@@ -379,15 +379,15 @@ START_TEST(early_by_minutes)
 {
     save_account(ACCOUNT("acme", "", ""));
     script(
-        "INSERT INTO vm VALUES ('acme','a',1,'2026-09-30',1,'2026-09-30',0,NULL,'nano',"
-        "'2026-09-30T23:55:00Z',false,true)");
-    close_period("2026-09", "2026-10-01T00:01:00Z");
-    ck_assert_str_eq(invoice_words("acme", "2026-09"), "credits 3.57 = 3.57, 3.57");
-    ck_assert_int_eq(close_period("2026-10", "2026-11-01T00:10:00Z").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-10"),
-                     "adjustment 2026-09 -0.02, carry_forward 0.02 = -0.02, 0.00");
-    ck_assert_int_eq(close_period("2026-11", "2026-12-01T00:09:59Z").done.settled, 0);
-    ck_assert_int_eq(close_period("2026-12", "2027-01-02").done.settled, 1);
+        "INSERT INTO vm VALUES ('acme','a',1,'2025-09-30',1,'2025-09-30',0,NULL,'nano',"
+        "'2025-09-30T23:55:00Z',false,true)");
+    close_period("2025-09", "2025-10-01T00:01:00Z");
+    ck_assert_str_eq(invoice_words("acme", "2025-09"), "credits 3.57 = 3.57, 3.57");
+    ck_assert_int_eq(close_period("2025-10", "2025-11-01T00:10:00Z").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"),
+                     "adjustment 2025-09 -0.02, carry_forward 0.02 = -0.02, 0.00");
+    ck_assert_int_eq(close_period("2025-11", "2025-12-01T00:09:59Z").done.settled, 0);
+    ck_assert_int_eq(close_period("2025-12", "2026-01-02").done.settled, 1);
 }
 END_TEST
 
@@ -396,37 +396,37 @@ START_TEST(voided)
 {
     save_account(ACCOUNT("acme", "",
                          ",\"grants\":[{\"id\":\"promo\",\"unit\":\"credit\",\"amount\":\"150\","
-                         "\"from\":\"2026-09-01\"}]"));
-    use("acme", "2026-09-10", 600);
-    close_period("2026-09", "2026-10-02");
-    use("acme", "2026-09-10", 1200); // 50 credits of promo, and 50 bought
-    mark("acme", "2026-09-10");
-    use("acme", "2026-10-03", 600);
-    close_period("2026-10", "2026-11-02");
-    ck_assert_str_eq(invoice_words("acme", "2026-10"),
-                     "credits 1.49, adjustment 2026-09 0.74 = 2.23, 2.23");
+                         "\"from\":\"2025-09-01\"}]"));
+    use("acme", "2025-09-10", 600);
+    close_period("2025-09", "2025-10-02");
+    use("acme", "2025-09-10", 1200); // 50 credits of promo, and 50 bought
+    mark("acme", "2025-09-10");
+    use("acme", "2025-10-03", 600);
+    close_period("2025-10", "2025-11-02");
+    ck_assert_str_eq(invoice_words("acme", "2025-10"),
+                     "credits 1.49, adjustment 2025-09 0.74 = 2.23, 2.23");
     ck_assert_int_eq(drawn("promo"), 9000);
-    void_invoice("acme", "2026-09");
+    void_invoice("acme", "2025-09");
     ck_assert_int_eq(marks(), 1);
-    use("acme", "2026-11-03", 600);
-    char *preview = preview_words("acme", "2026-11", "2026-12-02");
-    ck_assert_int_eq(close_period("2026-11", "2026-12-02").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-11"), preview);
+    use("acme", "2025-11-03", 600);
+    char *preview = preview_words("acme", "2025-11", "2025-12-02");
+    ck_assert_int_eq(close_period("2025-11", "2025-12-02").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-11"), preview);
     ck_assert_str_eq(preview,
                      "credits 1.49 = 1.49, 1.49"); // the period that is open is not adjusted
     ck_assert_int_eq(marks(), 1);
     // September comes to 0.74, which October's invoice has charged already.
-    preview = preview_words("acme", "2026-09", "2026-12-03");
-    ck_assert_int_eq(close_again("acme", "2026-09", "2026-12-03").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-09"), preview);
-    ck_assert_str_eq(preview, "credits 0.74, adjustment 2026-09 -0.74 = 0.00, 0.00");
+    preview = preview_words("acme", "2025-09", "2025-12-03");
+    ck_assert_int_eq(close_again("acme", "2025-09", "2025-12-03").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-09"), preview);
+    ck_assert_str_eq(preview, "credits 0.74, adjustment 2025-09 -0.74 = 0.00, 0.00");
     ck_assert_int_eq(marks(), 0);
-    ck_assert_int_eq(close_period("2026-12", "2027-01-02").done.settled, 0);
+    ck_assert_int_eq(close_period("2025-12", "2026-01-02").done.settled, 0);
     // October's adjustment goes with its invoice, and comes back with the new one.
-    void_invoice("acme", "2026-10");
-    close_again("acme", "2026-10", "2027-01-03");
-    ck_assert_str_eq(invoice_words("acme", "2026-10"),
-                     "credits 1.49, adjustment 2026-09 0.74 = 2.23, 2.23");
+    void_invoice("acme", "2025-10");
+    close_again("acme", "2025-10", "2026-01-03");
+    ck_assert_str_eq(invoice_words("acme", "2025-10"),
+                     "credits 1.49, adjustment 2025-09 0.74 = 2.23, 2.23");
     ck_assert_int_eq(count("SELECT sum(subtotal_cents)::bigint FROM invoice"), 74 + 149 + 149);
     ck_assert_int_eq(
         count("SELECT sum(d.amount)::bigint FROM grant_draw d WHERE NOT EXISTS (SELECT "
@@ -440,12 +440,12 @@ START_TEST(voided_credits)
 {
     save_account(ACCOUNT("acme", "",
                          ",\"grants\":[{\"id\":\"goodwill\",\"unit\":\"usd\",\"amount\":\"20.00\","
-                         "\"from\":\"2026-09-01\"}]"));
-    use("acme", "2026-09-10", 6000);
-    close_period("2026-09", "2026-10-02");
-    int64_t before = credits_at("acme", "2026-10-03").credits.remaining_e4;
-    void_invoice("acme", "2026-09");
-    CreditsView view = credits_at("acme", "2026-10-03");
+                         "\"from\":\"2025-09-01\"}]"));
+    use("acme", "2025-09-10", 6000);
+    close_period("2025-09", "2025-10-02");
+    int64_t before = credits_at("acme", "2025-10-03").credits.remaining_e4;
+    void_invoice("acme", "2025-09");
+    CreditsView view = credits_at("acme", "2025-10-03");
     ck_assert_int_eq(view.credits.remaining_e4, before);
     ck_assert(view.grant[0].left == 514 && view.grant[0].grant.balance == 2000);
 }
@@ -459,15 +459,15 @@ START_TEST(changed_account)
     const char *dearer = ACCOUNT("acme", ",\"monthly_minimum\":\"20.00\"", "");
     ck_assert(apply("acme", ACCOUNT("acme", "", ",\"tax_rate_bps\":0"), false) == ST_OK);
     ck_assert_int_eq(marks(), 0); // the books have not begun
-    use("acme", "2026-09-10", 6000);
-    close_period("2026-09", "2026-10-02");
+    use("acme", "2025-09-10", 6000);
+    close_period("2025-09", "2025-10-02");
     ck_assert_int_eq(apply("acme", dearer, false), ST_REFUSED);
     ck_assert_int_eq(marks(), 0);
     OK(apply("acme", dearer, true));
     ck_assert_int_eq(marks(), 1);
-    ck_assert_int_eq(close_period("2026-10", "2026-11-02").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-10"),
-                     "minimum 20.00, adjustment 2026-09 5.14 = 25.14, 25.14");
+    ck_assert_int_eq(close_period("2025-10", "2025-11-02").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"),
+                     "minimum 20.00, adjustment 2025-09 5.14 = 25.14, 25.14");
     // The closed periods are compared as they were adjusted, not as they were first.
     OK(apply("acme", ACCOUNT("acme", ",\"monthly_minimum\":\"20\"", ""), false));
     ck_assert_int_eq(apply("acme", ACCOUNT("acme", "", ""), false), ST_REFUSED);
@@ -475,9 +475,9 @@ START_TEST(changed_account)
     const char *late = ACCOUNT("late", ",\"monthly_minimum\":\"170.00\"", "");
     ck_assert_int_eq(apply("late", late, false), ST_REFUSED);
     OK(apply("late", late, true));
-    close_period("2026-11", "2026-12-02");
-    ck_assert_str_eq(invoice_words("late", "2026-11"),
-                     "minimum 170.00, adjustment 2026-09 170.00, adjustment 2026-10 170.00"
+    close_period("2025-11", "2025-12-02");
+    ck_assert_str_eq(invoice_words("late", "2025-11"),
+                     "minimum 170.00, adjustment 2025-09 170.00, adjustment 2025-10 170.00"
                      " = 510.00, 510.00");
 }
 END_TEST
@@ -486,23 +486,23 @@ END_TEST
 START_TEST(guard_knows_adjusted)
 {
     save_account(ACCOUNT("acme", "", ""));
-    close_period("2026-09", "2026-10-02");
-    use("acme", "2026-09-10", 6000);
-    mark("acme", "2026-09-10");
-    close_period("2026-10", "2026-11-02");
+    close_period("2025-09", "2025-10-02");
+    use("acme", "2025-09-10", 6000);
+    mark("acme", "2025-09-10");
+    close_period("2025-10", "2025-11-02");
     const char *cheaper = ACCOUNT("acme", ",\"credit_discount_bps\":5000", "");
     ck_assert_int_eq(apply("acme", cheaper, false), ST_REFUSED);
-    ck_assert_msg(strstr(error.text, "2026-09"), "%s", error.text);
+    ck_assert_msg(strstr(error.text, "2025-09"), "%s", error.text);
     // A grant in usd has no part in what a period comes to.
     OK(apply("acme",
              ACCOUNT("acme", "",
                      ",\"grants\":[{\"id\":\"g\",\"unit\":\"usd\",\"amount\":\"5\","
-                     "\"from\":\"2026-09-01\",\"expires\":\"2026-10-01\"}]"),
+                     "\"from\":\"2025-09-01\",\"expires\":\"2025-10-01\"}]"),
              false));
-    void_invoice("acme", "2026-10"); // the adjustment is gone with it
+    void_invoice("acme", "2025-10"); // the adjustment is gone with it
     OK(apply("acme", cheaper, false));
-    ck_assert_int_eq(close_period("2026-11", "2026-12-02").done.settled, 1);
-    ck_assert_str_eq(invoice_words("acme", "2026-11"), "adjustment 2026-09 7.43 = 7.43, 7.43");
+    ck_assert_int_eq(close_period("2025-11", "2025-12-02").done.settled, 1);
+    ck_assert_str_eq(invoice_words("acme", "2025-11"), "adjustment 2025-09 7.43 = 7.43, 7.43");
 }
 END_TEST
 
@@ -512,42 +512,58 @@ START_TEST(changed_grants)
 #define GRANTED(unit, amount)                                                                      \
     ACCOUNT("acme", "",                                                                            \
             ",\"grants\":[{\"id\":\"g\",\"unit\":\"" unit "\",\"amount\":\"" amount                \
-            "\",\"from\":\"2026-09-01\"}]")
+            "\",\"from\":\"2025-09-01\"}]")
     save_account(GRANTED("credit", "1000"));
-    use("acme", "2026-09-10", 6000);
-    close_period("2026-09", "2026-10-02");
-    ck_assert_str_eq(invoice_words("acme", "2026-09"), " = 0.00, 0.00");
+    use("acme", "2025-09-10", 6000);
+    close_period("2025-09", "2025-10-02");
+    ck_assert_str_eq(invoice_words("acme", "2025-09"), " = 0.00, 0.00");
     ck_assert_int_eq(apply("acme", GRANTED("credit", "999"), false), ST_REFUSED);
     OK(apply("acme", GRANTED("usd", "10.00"), true));
-    close_period("2026-10", "2026-11-02");
-    ck_assert_str_eq(invoice_words("acme", "2026-10"),
-                     "adjustment 2026-09 14.86, grant -10.00 = 14.86, 4.86");
+    close_period("2025-10", "2025-11-02");
+    ck_assert_str_eq(invoice_words("acme", "2025-10"),
+                     "adjustment 2025-09 14.86, grant -10.00 = 14.86, 4.86");
     ck_assert_int_eq(count("SELECT sum(amount)::bigint FROM grant_draw WHERE unit = 0"), 0);
     OK(apply("acme", ACCOUNT("acme", "", ""), true));
     OK(apply("acme", GRANTED("credit", "500"), true));
-    close_period("2026-11", "2026-12-02");
-    ck_assert_str_eq(invoice_words("acme", "2026-11"),
-                     "adjustment 2026-09 -7.43, carry_forward 7.43 = -7.43, 0.00");
+    close_period("2025-11", "2025-12-02");
+    ck_assert_str_eq(invoice_words("acme", "2025-11"),
+                     "adjustment 2025-09 -7.43, carry_forward 7.43 = -7.43, 0.00");
 }
 END_TEST
+
+// As `tally catalog apply` does, of the version in force.
+static Status change_catalogue(const char *path, const char *value, bool retroactive)
+{
+    OWNED_BUF Buf sql = {0};
+    buf_addf(
+        &sql,
+        "BEGIN; INSERT INTO catalog (revision, content) SELECT revision + 1, jsonb_set(content, '{versions,1,%s}', '%s')"
+        " FROM catalog ORDER BY revision DESC LIMIT 1",
+        path, value);
+    script(sql.p);
+    Status status = billing_guard(db, NULL, 0, retroactive, &error);
+    script(status == ST_OK ? "COMMIT" : "ROLLBACK");
+    return status;
+}
 
 START_TEST(changed_catalogue)
 {
     save_account(ACCOUNT("acme", "", ""));
     save_account(ACCOUNT("other", "", ""));
-    script("BEGIN");
-    OK(billing_guard(db, NULL, 0, true, &error));
-    script("COMMIT");
-    ck_assert_int_eq(marks(), 0); // the books have not begun
-    close_period("2026-09", "2026-10-02");
-    script("BEGIN");
-    OK(billing_guard(db, NULL, 0, false, &error));
-    ck_assert_int_eq(marks(), 0);
-    OK(billing_guard(db, NULL, 0, true, &error));
-    script("COMMIT");
+    OK(change_catalogue("credit_price", "\"0.01\"", false));
+    use("acme", "2025-09-10", 600);
+    close_period("2025-09", "2025-10-02");
+    ck_assert_int_eq(change_catalogue("credit_price", "\"0.015\"", false), ST_REFUSED);
+    ck_assert_msg(strstr(error.text, "account acme: the closed period 2025-09"), "%s", error.text);
+    OK(change_catalogue("credit_price", "\"0.015\"", true));
     ck_assert_int_eq(marks(), 2);
-    ck_assert_int_eq(close_period("2026-10", "2026-11-02").done.settled, 2);
+    ck_assert_int_eq(change_catalogue("credit_price", "\"0.02\"", false), ST_REFUSED);
+    ck_assert_int_eq(close_period("2025-10", "2025-11-02").done.settled, 2);
+    ck_assert_str_eq(invoice_words("acme", "2025-10"), "adjustment 2025-09 0.50 = 0.50, 0.50");
     ck_assert_int_eq(marks(), 0);
+    // What nobody was billed for may change; but that may come late, and is rated by it.
+    OK(change_catalogue("sizes,xlarge,credits_per_hour", "640", false));
+    ck_assert_int_eq(marks(), 2);
 }
 END_TEST
 

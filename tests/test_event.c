@@ -554,6 +554,14 @@ START_TEST(names)
                                            "future",       "conflict",        "rejected"};
     for (int i = 0; i < DEAD_REASONS; i++)
         ck_assert_str_eq(dead_reason_name((DeadReason)i), expected[i]);
+    static const char *const types[] = {"vm.started",    "vm.resized", "vm.heartbeat",
+                                        "vm.hibernated", "vm.stopped", "vm.retracted"};
+    for (int i = 0; i < EVENT_NOT_METERED; i++)
+        ck_assert_str_eq(event_type_name((EventType)i), types[i]);
+    ck_assert_ptr_null(event_type_name(EVENT_NOT_METERED));
+    ck_assert_ptr_null(event_type_name(EVENT_UNKNOWN));
+    static const char *const bootups[] = {"CLEAN", "FORK", "RESUME", "RUNNING", "?"};
+    for (int i = 0; i < 5; i++) ck_assert_str_eq(bootup_name((Bootup)i), bootups[i]);
 }
 END_TEST
 

@@ -105,6 +105,62 @@ static const YesNo UTF8S[] = {
 START_TEST(utf8) { ck_assert_msg(str_is_utf8(UTF8S[_i].text) == UTF8S[_i].yes, "text %d", _i); }
 END_TEST
 
+typedef struct CleanRow {
+    Str text;
+    const char *clean;
+    size_t characters;
+    bool control;
+} CleanRow;
+#define CLEAN(text, clean, characters, control)                                                    \
+    {                                                                                              \
+        {text, sizeof(text) - 1}, clean, characters, control                                       \
+    }
+static const CleanRow CLEANS[] = {
+    {{NULL, 0}, "", 0, false},
+    CLEAN("", "", 0, false),
+    CLEAN("plain ~ text", "plain ~ text", 12, false),
+    CLEAN("v\r\x1B[2K", "v??[2K", 6, true),
+    CLEAN("a\0b\tc\nd\x1F", "a?b?c?d?", 8, true),
+    CLEAN("\x7F", "?", 1, true),
+    CLEAN("\xC2\x80|\xC2\x9B|\xC2\x9F", "?|?|?", 5, true), // U+0080, U+009B, U+009F
+    CLEAN("\xC2\xA0\xC3\xA9", "\xC2\xA0\xC3\xA9", 2, false),
+    CLEAN("\xE2\x82\xAC\xF0\x9F\x98\x80", "\xE2\x82\xAC\xF0\x9F\x98\x80", 2, false),
+    CLEAN("\xE2\x82\x9B", "\xE2\x82\x9B", 1, false), // 9B within a character
+    CLEAN("\x9B"
+          "2K",
+          "?2K", 3, false), // not UTF-8
+    CLEAN("a\xC2", "a?", 2, false),
+    CLEAN("\xC2\x1B", "??", 2, true),
+    CLEAN("\xC3\xA9\xFF\xC3\xA9", "\xC3\xA9?\xC3\xA9", 3, false),
+    CLEAN("\xE2\x82|", "??|", 3, false),
+};
+
+START_TEST(cleaned)
+{
+    const CleanRow *row = &CLEANS[_i];
+    OWNED_BUF Buf buf = {0};
+    buf_add_clean(&buf, row->text);
+    ck_assert_msg(str_is(buf_str(&buf), row->clean), "text %d: \"%s\"", _i, buf.p);
+    ck_assert_msg(str_has_control(row->text) == row->control, "control in text %d", _i);
+    buf_clear(&buf);
+    ck_assert_uint_eq(buf_add_clean_part(&buf, row->text, SIZE_MAX), row->characters);
+    ck_assert(str_is(buf_str(&buf), row->clean));
+}
+END_TEST
+
+START_TEST(cleaned_parts)
+{
+    static const char *const parts[] = {"",           "\xC3\xA9",    "\xC3\xA9?",
+                                        "\xC3\xA9??", "\xC3\xA9??x", "\xC3\xA9??x"};
+    for (size_t max = 0; max < sizeof parts / sizeof *parts; max++) {
+        OWNED_BUF Buf buf = {0};
+        size_t count = buf_add_clean_part(&buf, STR("\xC3\xA9\x1B\xFFx"), max);
+        ck_assert_uint_eq(count, max < 4 ? max : 4);
+        ck_assert_msg(str_is(buf_str(&buf), parts[max]), "%zu: \"%s\"", max, buf.p);
+    }
+}
+END_TEST
+
 typedef struct IntegerRow {
     const char *text;
     bool valid;
@@ -232,6 +288,8 @@ int main(void)
     tcase_add_test(tests, sameness);
     tcase_add_loop_test(tests, ids, 0, sizeof IDS / sizeof *IDS);
     tcase_add_loop_test(tests, utf8, 0, sizeof UTF8S / sizeof *UTF8S);
+    tcase_add_loop_test(tests, cleaned, 0, sizeof CLEANS / sizeof *CLEANS);
+    tcase_add_test(tests, cleaned_parts);
     tcase_add_loop_test(tests, integers, 0, sizeof INTEGERS / sizeof *INTEGERS);
     tcase_add_test(tests, arena);
     tcase_add_test(tests, arena_texts);

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invoices and credit notes of accounts, by account and in the order of issue, with what they drew
--- and carried forward, and whether a period was closed again with nothing to bill; the other columns are those of chain_invoices.
+-- and carried forward, and whether its period was closed again with nothing to bill; the other
+-- columns are those of chain_invoices.
 -- $1 text[]: accounts
 SELECT i.account, i.number, i.place, i.kind, i.credits_number, i.reason, i.name,
        to_char(i.issued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS issued_at,

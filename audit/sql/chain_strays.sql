@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Rows that belong to no invoice, or to none that was voided.
+-- Rows that belong to no invoice; of closings again, to none that was voided and is its period's last.
 SELECT 'invoice_line' AS kind, l.account, l.number
 FROM invoice_line l
 WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.account = l.account AND i.number = l.number)
@@ -15,6 +15,9 @@ UNION ALL
 SELECT 'closed_again', a.account, a.number
 FROM closed_again a
 WHERE NOT EXISTS (SELECT FROM invoice c WHERE c.account = a.account AND c.credits_number = a.number)
+   OR EXISTS (SELECT FROM invoice i
+              JOIN invoice l ON l.account = i.account AND l.period = i.period AND l.kind = 0 AND l.place > i.place
+              WHERE i.account = a.account AND i.number = a.number)
 UNION ALL
 SELECT 'invoice', i.account, i.number
 FROM invoice i

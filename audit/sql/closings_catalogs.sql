@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Every catalogue ever applied, and whether its moment can be: not before the one before, and not in
--- time to come.
+-- time to come. By a minute it may be: clocks are set back by as much, and what was noted stays.
 SELECT revision, content::text AS content,
-       applied_at >= coalesce(lag(applied_at) OVER (ORDER BY revision), applied_at)
-       AND applied_at <= clock_timestamp() AS in_time
+       applied_at >= coalesce(lag(applied_at) OVER (ORDER BY revision) - interval '1 minute', applied_at)
+       AND applied_at <= clock_timestamp() + interval '1 minute' AS in_time
 FROM catalog
 ORDER BY revision;

@@ -62,6 +62,12 @@ ACCOUNTS = [
                     {"id": "spare", "unit": "credit", "amount": "3000", "from": "2026-10-01"}]),
     # Ends.
     account("emma", subscription("pro", "2026-09-01"), subscription(None, "2026-12-11")),
+    # Nothing is left of what an invoice that was voided was for.
+    account("fred", subscription("enterprise", "2026-09-01")),
+    # The same, and something comes late for it.
+    account("gina", subscription("enterprise", "2026-09-01"), tax_rate_bps=700),
+    # A period stays open again.
+    account("hans", subscription("enterprise", "2026-09-01")),
 ]
 
 
@@ -97,6 +103,13 @@ SEPTEMBER = [
     *ran("carl", "2026-09-25T00:00", "2026-09-26T00:00", "pico", "small"),
     *ran("dora", "2026-09-03T00:00", "2026-09-14T09:10", "large"),
     *ran("emma", "2026-09-29T00:00", "2026-10-02T00:00", "medium"),
+    *ran("fred", "2026-09-10T00:00", "2026-09-11T00:00", "large"),
+    *ran("gina", "2026-09-10T00:00", "2026-09-12T00:00", "large"),
+    *ran("hans", "2026-09-10T00:00", "2026-09-13T00:00", "large"),
+]
+BY_MISTAKE = [
+    retracted("fred", "started", "2026-09-10T00:00"),
+    retracted("gina", "started", "2026-09-10T00:00"),
 ]
 OCTOBER = [
     *ran("acme", "2026-10-05T00:00", "2026-10-20T00:00", "large"),
@@ -108,6 +121,7 @@ LATE = [  # in November, for September and October
     *ran("acme", "2026-09-27T00:00", "2026-09-28T12:00", "medium", "late"),
     retracted("carl", "started", "2026-09-02T00:00"),
     *ran("dora", "2026-09-29T00:00", "2026-09-30T12:00", "large", "late"),
+    *ran("gina", "2026-09-20T00:00", "2026-09-21T00:00", "micro", "late"),
 ]
 NOVEMBER = [
     *ran("acme", "2026-11-02T00:00", "2026-11-12T00:00", "large"),
@@ -141,6 +155,11 @@ def books_world(world: World) -> None:
     void(world, "dora", "2026-09", at("2026-10-03T00"))
     void(world, "beta", "2026-09", at("2026-10-03T01"))
     close(world, "2026-09", at("2026-10-03T02"), "--account", "beta")
+    for name in ("fred", "gina", "hans"):
+        void(world, name, "2026-09", at("2026-10-03T03"))
+    meter(world, "mistake", BY_MISTAKE, at("2026-10-03T04"))
+    close(world, "2026-09", at("2026-10-03T05"), "--account", "fred")
+    close(world, "2026-09", at("2026-10-03T05"), "--account", "gina")
     meter(world, "october", OCTOBER, at("2026-11-02T00"))
     close(world, "2026-10", at("2026-11-02T00"))
     meter(world, "late", LATE, at("2026-11-03T00"))
@@ -157,7 +176,7 @@ def books_world(world: World) -> None:
     close(world, "2027-01", at("2027-02-01T02"))
     # As a closing leaves it that was stopped behind its first batch, with an account more to come.
     world.psql("ALTER TABLE closing DISABLE TRIGGER never_reopen; UPDATE closing SET closed = false,"
-               " after = 'emma' WHERE period = '2027-01-01';"
+               " after = 'hans' WHERE period = '2027-01-01';"
                " ALTER TABLE closing ENABLE ALWAYS TRIGGER never_reopen")
     apply(world, {"accounts": [account("zoe", subscription("scale", "2027-01-01"))]})
 
@@ -219,8 +238,8 @@ class Tampering:
         return self.table, self.column
 
 
-TABLES = ["invoice", "invoice_line", "grant_draw", "carried_grant", "closing", "series", "chain",
-          "account", "account_history", "catalog", "state"]
+TABLES = ["invoice", "invoice_line", "grant_draw", "carried_grant", "closed_again", "closing", "series",
+          "chain", "account", "account_history", "catalog", "state"]
 
 # Rows of which a column can be proven, where it cannot be of all; with the reason.
 PROVEN = {
@@ -300,6 +319,12 @@ COPIES: dict[str, list[dict[str, Any]]] = {
     "invoice_line": [{"line": 99}, {"number": NUMBER}],
     "grant_draw": [{"grant_id": "other"}, {"number": NUMBER}],
     "carried_grant": [{"number": "INV-2026-000001"}, {"number": NUMBER}],
+    "closed_again": [
+        {"number": NUMBER},
+        {"account": "acme", "number": "INV-2026-000001"},  # stands
+        {"account": "dora", "number": "INV-2026-000004"},  # was issued anew
+        {"account": "hans", "number": "INV-2026-000008"},  # its period is open
+    ],
     "closing": [{"period": "2027-02-01"}, {"period": "2029-01-01"}],
     "series": [{"series": "INV-2031"}],
     "account": [{"account": "zeta"}],
@@ -386,7 +411,7 @@ def whole_rows(world: World, table: str, key: list[str], rows_max: int) -> Itera
             names_of(table, row), table,
         )
     for others in COPIES.get(table, []):
-        row = rows[0]
+        row = next(row for row in rows if row.get("kind") != 1)  # no second note of one invoice gets in
         yield Tampering(
             f"{table} with a copy of {text_of(row, key)}: {others}",
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, '{json.dumps(others)}')).*"

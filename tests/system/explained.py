@@ -150,9 +150,12 @@ class Check:
 
     def before_events_of_no_run(self, ours: list[Run]) -> set[tuple[str, int, int, str]]:
         """Where events belong to no run, the run before them stands before them."""
-        found = set()
+        found, shown = set(), self.shown()
         for before, entry in zip([None, *self.x["runs"]], self.x["runs"]):
-            if entry["start"] is not None:
+            if entry["start"] is not None:  # behind its end, where it turned out to be lost later on
+                if entry["ended_by"] and any(day_of(instant_of(e["time"])) in shown for e in entry["events"]):
+                    start, end = (instant_of(entry[name]) for name in ("start", "end"))
+                    found.add((entry["vm"], start, end, entry["ended_by"]))
                 continue
             vm, at = entry["vm"], instant_of(entry["events"][0]["time"])
             if before is not None and before["vm"] == vm:

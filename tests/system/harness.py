@@ -38,6 +38,7 @@ class Test:
     kafka: tuple[str, ...] = ()  # the kinds of broker it can run on; none: it needs none
     long: bool = False
     missing: str = ""  # what the product lacks as yet, so that this cannot be tested
+    heavy: bool = False  # takes much of a processor and no broker: one runs at a time
 
 
 TESTS: list[Test] = []
@@ -51,12 +52,13 @@ def test(
     long: bool = False,
     name: str | None = None,
     missing: str = "",
+    heavy: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers a test, with a sentence that says what it proves."""
 
     def register(function: Function) -> Function:
         named = name or function.__name__
-        TESTS.append(Test(named, proves, function, seconds, kafka, long, missing))
+        TESTS.append(Test(named, proves, function, seconds, kafka, long, missing, heavy))
         return function
 
     return register

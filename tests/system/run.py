@@ -42,7 +42,11 @@ def options() -> argparse.Namespace:
         default="mock",
         metavar="mock|real:HOST:PORT|none",
         help="mock: librdkafka's in-memory cluster; real: only the tests that need a broker,"
-        " on this one; none: tests that need one are skipped",
+        " on this one, and heavy ones; none: tests that need one are skipped",
+    )
+    parser.add_argument(
+        "--heavy", default="with", choices=("with", "without", "only"),
+        help="those that take much of a processor and no broker; real has them, too (default: with)",
     )
     parser.add_argument("--long", action="store_true", help="the long tests, too")
     parser.add_argument("--missing", action="store_true", help="try what is known to be missing")
@@ -63,11 +67,13 @@ def chosen_tests(chosen: argparse.Namespace) -> tuple[list[Test], list[Test]]:
         if re.search(chosen.only, t.name) and (chosen.long or not t.long)
         and (chosen.missing or not t.missing)
     ]
+    if chosen.heavy != "with":
+        tests = [t for t in tests if t.heavy == (chosen.heavy == "only")]
     kind = chosen.kafka.split(":")[0]
     if kind == "none":
         return tests, []
     if kind == "real":
-        return [t for t in tests if "real" in t.kafka], []
+        return [t for t in tests if "real" in t.kafka or t.heavy], []
     ours = [t for t in tests if not t.kafka or kind in t.kafka]
     return ours, [t for t in tests if t not in ours]
 
@@ -94,10 +100,10 @@ class Runner:
         self.postgres.prepare(self.chosen.binary.resolve())
 
     def run(self, tests: list[Test]) -> None:
-        waiting = list(tests)
+        waiting = sorted(tests, key=lambda t: not t.heavy)
         while waiting or self.running:
             while waiting and len(self.running) < self.chosen.jobs:
-                self.running.append(self._begin(waiting.pop(0)))
+                self.running.append(self._begin(self._next(waiting)))
             ready, _, _ = select.select([r.pipe for r in self.running], [], [], 1)
             for running in list(self.running):
                 late = time.monotonic() > running.began + running.test.seconds * patience()
@@ -108,6 +114,12 @@ class Runner:
                         self._end(running)
                 elif late:
                     self._end(running, f"took longer than its limit of {running.test.seconds} s")
+
+    def _next(self, waiting: list[Test]) -> Test:
+        """The first; while a heavy one runs, the first that is not."""
+        busy = any(running.test.heavy for running in self.running)
+        others = [n for n, test in enumerate(waiting) if not (busy and test.heavy)]
+        return waiting.pop(others[0] if others else 0)
 
     def _begin(self, test: Test) -> Running:
         reader, writer = os.pipe()

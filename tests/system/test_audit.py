@@ -7,6 +7,7 @@ import json
 import signal
 import struct
 import time
+import unicodedata
 from threading import Thread
 from typing import Any
 
@@ -117,7 +118,8 @@ def audit_as_of(world: World) -> None:
 RUNS = "account || '/' || vm = '{vm}'"
 TAMPERINGS: dict[str, tuple[str, set[str]]] = {
     "an event is deleted": (
-        "DELETE FROM event WHERE {runs} AND type = 0 AND at = (SELECT min(started_at) FROM run WHERE {runs})",
+        "DELETE FROM event WHERE {runs} AND type = 0"
+        " AND at = (SELECT min(started_at) FROM run WHERE {runs} AND minutes > 0)",
         {"runs", "minutes"}),
     "an event's time is changed": (
         "UPDATE event SET at = at + interval '7 seconds' WHERE {runs} AND type = 0"
@@ -146,7 +148,7 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
         "UPDATE run SET minutes = 9223372036854775807, credit_minutes = -9223372036854775808 WHERE {runs}",
         {"runs"}),
     "a run is made up": (
-        "INSERT INTO run SELECT account, started_at, vm, nth + 1, ended_at, ended_by, run, sizes, minutes,"
+        "INSERT INTO run SELECT account, started_at, vm, nth + 100, ended_at, ended_by, run, sizes, minutes,"
         " credit_minutes FROM run WHERE {runs}", {"runs"}),
     "a day's minutes are more": (
         "UPDATE usage_day SET minutes = minutes + 1 WHERE account = '{account}'", {"minutes"}),
@@ -180,6 +182,14 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
         {"quota"}),
     "a VM is passed over": (
         "INSERT INTO uncounted SELECT account, vm, 1, now() FROM vm WHERE phase = 1", {"quota"}),
+    "a VM is vouched for, for good": (
+        "INSERT INTO uncounted SELECT account, vm, 0, now(), now(), now() + interval '100 years' FROM vm"
+        " WHERE phase = 1; UPDATE quota q SET lapse_at = now() + interval '99 years', running = running -"
+        " (SELECT count(*) FROM uncounted u WHERE u.account = q.account)", {"quota"}),
+    "a slot is reserved for good": (
+        "INSERT INTO reservation SELECT '{account}', 'made-up', 'x', 'nano', now(), now(), now(),"
+        " now() + interval '100 years'; UPDATE quota SET lapse_at = now(), reserved = reserved + 1"
+        " WHERE account = '{account}'", {"quota"}),
 }
 
 
@@ -195,8 +205,9 @@ def audit_tampered(world: World) -> None:
     for number, (what, (sql, checks)) in enumerate(TAMPERINGS.items()):
         world.database = f"{untouched}_t{number}"
         world.postgres.create(world.database, untouched)
-        changed = world.psql(f"WITH t AS ({sql.format(**names)} RETURNING 1) SELECT count(*) FROM t")
-        expect(int(changed) > 0, f"{what}: nothing was changed by {sql.format(**names)}")
+        for statement in sql.format(**names).split("; "):
+            changed = world.psql(f"WITH t AS ({statement} RETURNING 1) SELECT count(*) FROM t")
+            expect(int(changed) > 0, f"{what}: nothing was changed by {statement}")
         found, _ = audit(world, history.as_of, exit=1)
         missed = checks - {finding["check"] for finding in found}
         expect_same(set(), missed, f"{what}: the checks that did not notice, of {found}")
@@ -221,6 +232,17 @@ def audit_words(world: World) -> None:
         expect(words in first, f"{words!r} is not said\n{ran}")
     expect(ran.stdout.splitlines()[-1].startswith("head 0 " + "0" * 64), f"no head\n{ran}")
     expect("differences were found" in ran.stderr or "1 difference was found" in ran.stderr, str(ran))
+
+
+@test("what an audit prints of a row does not drive a terminal, whatever stands in it")
+def audit_words_drive_no_terminal(world: World) -> None:
+    history = metered(world, 5)
+    world.psql("UPDATE run SET vm = E'v\\r\\033[2K\\u009B2K' WHERE (account, vm) IN"
+               " (SELECT account, vm FROM run WHERE minutes > 0 LIMIT 1)")
+    ran = world.tally("audit", "--as-of", iso(history.as_of), exit=1)
+    driving = [char for char in ran.stdout if unicodedata.category(char) == "Cc" and char != "\n"]
+    expect_same([], driving, f"control characters in\n{ran}")
+    expect(" v??[2K?2K: " in ran.stdout, f"the VM is not named in one line\n{ran}")
 
 
 # ---- while others write ----

@@ -18,10 +18,12 @@ from oracle import instant_of
 from oracle_decode import MINUTE, midnight
 from oracle_rate import days_of, next_period
 from settling import Bookkeeping
-from test_void import account, apply, ran
+from test_void import account, apply, ran, void
 
 OCTOBER = instant_of("2026-10-02T00:00:00Z")
 NOVEMBER = instant_of("2026-11-02T00:00:00Z")
+DECEMBER = instant_of("2026-12-02T00:00:00Z")
+JANUARY = instant_of("2027-01-02T00:00:00Z")
 SECONDS = 40  # for which one test draws worlds
 
 
@@ -49,7 +51,7 @@ class Audited(Bookkeeping):
 
 
 @test("after any step of any history of closings, late events, credit notes and changes in hindsight "
-      "the audit finds nothing but what the next closing adjusts", seconds=180)
+      "the audit finds nothing but what the next closing adjusts", seconds=180, heavy=True)
 def audit_at_any_moment(world: World) -> None:
     random = world.random
     until = time.monotonic() + SECONDS
@@ -72,6 +74,8 @@ def audit_of_all_kinds(world: World) -> None:
     for what in ("FROM invoice WHERE kind = 1", "FROM carried_grant", "FROM grant_draw WHERE unit = 0",
                  "FROM grant_draw WHERE unit = 1", "FROM grant_draw WHERE grant_id LIKE 'carry:%'",
                  "FROM grant_draw WHERE amount < 0", "FROM closing WHERE NOT closed",
+                 "FROM closed_again", "FROM closed_again a JOIN invoice i USING (account, number)"
+                 " JOIN invoice_line l ON l.account = i.account AND l.ref_period = i.period",
                  "FROM series WHERE series = 'INV-2027'"):
         expect(int(world.psql(f"SELECT count(*) {what}")) > 0, f"the world has rows {what}")
     clean(world, AUDIT_AT)
@@ -84,7 +88,7 @@ def expect_found(books: Books, tries: list[Tampering], **how: Any) -> None:
 
 
 @test("any column of any table of the books that is changed, emptied or filled, and any row that is "
-      "taken away, copied or swapped, is found and named", seconds=600)
+      "taken away, copied or swapped, is found and named", seconds=600, heavy=True)
 def audit_of_changed_books(world: World) -> None:
     books_world(world)
     tries = list(tamperings(world))
@@ -92,7 +96,7 @@ def audit_of_changed_books(world: World) -> None:
     clean(world, AUDIT_AT)
 
 
-@test("what no row should ever hold is found too, and stops nothing", seconds=600)
+@test("what no row should ever hold is found too, and stops nothing", seconds=600, heavy=True)
 def audit_of_absurd_books(world: World) -> None:
     books_world(world)
     tables = ["invoice", "invoice_line", "grant_draw", "carried_grant", "account_history"]
@@ -100,7 +104,7 @@ def audit_of_absurd_books(world: World) -> None:
 
 
 @test("the same of invoices where the chain was computed anew: rates, terms and sums tell",
-      seconds=600)
+      seconds=600, heavy=True)
 def audit_of_a_chain_computed_anew(world: World) -> None:
     books_world(world)
     issued = ("invoice", "invoice_line", "grant_draw", "carried_grant")
@@ -109,7 +113,7 @@ def audit_of_a_chain_computed_anew(world: World) -> None:
 
 
 @test("whatever an invoice keeps is bound, member by member, also where the chain was computed anew",
-      seconds=600)
+      seconds=600, heavy=True)
 def audit_of_kept_inputs(world: World) -> None:
     books_world(world)
     rows = rows_of(world, "invoice", "kind = 0 AND jsonb_array_length(inputs -> 'adjustments') > 0"
@@ -189,3 +193,31 @@ def audit_of_late_events(world: World) -> None:
     world.psql("INSERT INTO unsettled (account, since) SELECT account, since FROM kept")
     close(world, "2026-10", NOVEMBER)
     audit(world, at=NOVEMBER)
+
+
+@test("while a period is open again a mark stays, whatever is closed meanwhile; without it, that is found")
+def audit_of_open_periods(world: World) -> None:
+    plan = {"plan": "enterprise", "from": "2026-09-01"}
+    apply(world, {"accounts": [account("acme", subscriptions=[plan])]})
+    meter(world, "events", ran("2026-09-16", "2026-09-17") + ran("2026-10-16", "2026-10-17"), NOVEMBER)
+    close(world, "2026-09", NOVEMBER)
+    close(world, "2026-10", NOVEMBER)
+    void(world, "INV-2026-000001", as_of=NOVEMBER)
+    void(world, "INV-2026-000002", as_of=NOVEMBER)
+    clean(world, NOVEMBER)
+    close(world, "2026-11", DECEMBER)
+    clean(world, DECEMBER)
+    meter(world, "late", ran("2026-11-20", "2026-11-21"), DECEMBER)
+    clean(world, DECEMBER, "--pending-ok")
+    close(world, "2026-10", DECEMBER, "--account", "acme")  # and adjusts November
+    clean(world, DECEMBER)
+    close(world, "2026-12", JANUARY)
+    clean(world, JANUARY)
+    world.psql("CREATE TABLE kept AS TABLE unsettled; DELETE FROM unsettled")
+    meter(world, "later", ran("2026-12-20", "2026-12-21"), JANUARY)
+    told = audit(world, "--pending-ok", "--format", "json", at=JANUARY, exit=1)
+    expect_same([("2026-09", "it is open again, and nothing says that closings look at it")],
+                [(f["subject"], f["what"]) for f in findings(told) if not f["pending"]], "what is found")
+    world.psql("INSERT INTO unsettled (account, since) SELECT account, since FROM kept")
+    close(world, "2026-09", JANUARY, "--account", "acme")  # which adjusts December alone
+    clean(world, JANUARY)

@@ -94,6 +94,7 @@ def fingerprint(world: World) -> str:
         "carried": "SELECT * FROM carried_grant",
         "series": "SELECT * FROM series",
         "chain": "SELECT * FROM chain",
+        "again": "SELECT * FROM closed_again",
         "closing": "SELECT * FROM closing",
         "mark": "SELECT DISTINCT account, since FROM unsettled",
         "notice": "SELECT account, type, data FROM notice",
@@ -155,7 +156,7 @@ def killed_everywhere(world: World, command: list[Any], again: set[int]) -> None
     world.database = original
 
 
-@test("a closing that adjusts, killed at every statement, is one closing", seconds=400)
+@test("a closing that adjusts, killed at every statement, is one closing", seconds=400, heavy=True)
 def close_killed_everywhere(world: World) -> None:
     fleet = Fleet(world, used=60, unused=BATCH)
     fleet.settle_first()
@@ -165,7 +166,7 @@ def close_killed_everywhere(world: World) -> None:
 
 
 @test("voiding, and closing again for one account, killed at every statement, happen once",
-      seconds=400)
+      seconds=400, heavy=True)
 def void_killed_everywhere(world: World) -> None:
     fleet = Fleet(world, used=60)
     fleet.settle_first()
@@ -226,7 +227,7 @@ class Beside(threading.Thread):
 
 
 @test("closing while events of closed periods are metered and invoices voided loses nothing",
-      seconds=180)
+      seconds=180, heavy=True)
 def close_beside(world: World) -> None:
     fleet = Fleet(world, used=40, unused=BATCH)
     random = world.random
@@ -295,7 +296,7 @@ TOUCHED = 1000
 
 
 @test(f"{MANY:,} accounts are closed; closing again changes nothing, and the next closing adjusts"
-      f" those {TOUCHED:,} that changed, and no others", seconds=240)
+      f" those {TOUCHED:,} that changed, and no others", seconds=240, heavy=True)
 def close_many(world: World) -> None:
     random = world.random
     ids = [f"acct-{n:06}" for n in range(MANY)]

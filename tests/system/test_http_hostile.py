@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import time
@@ -10,7 +11,8 @@ from contextlib import ExitStack, suppress
 
 from billing import apply
 from harness import World, expect, expect_same, test
-from serving import Client, Server, serve
+from run import patience
+from serving import Client, Server, at_once, serve
 from small import ACCOUNT, accounts
 
 CONNECTIONS = 10_000
@@ -156,3 +158,111 @@ def hostile_bodies(world: World) -> None:
                     connection.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
                     sent += 0x4000
             expect(sent < 32 << 20, f"{sent} bytes of one body were taken")
+
+
+# ---- streams that are taken slowly ----
+
+TAKERS = ("acme", "globex", "initech", "umbrella")
+TAKEN_VMS, TAKEN_YEAR = 20, 2025
+TAKEN_ROWS = 365 * 24 * TAKEN_VMS
+GROWTH_MAX_KB = 16 * 1024  # of memory; two answers are more
+DEADLINE_S = 3
+
+
+def year_of_use(world: World) -> None:
+    subscriptions = [{"plan": "scale", "from": "2020-01-01"}]
+    apply(world, {"accounts": [{"id": id, "name": id, "subscriptions": subscriptions} for id in TAKERS]})
+    events = [
+        {"specversion": "1.0", "id": f"{id} {n} {kind}", "source": "/slow", "type": f"vm.{kind}",
+         "subject": f"{id}-{n}", "time": f"{year}-01-01T00:00:00Z", "data": {"account": id, **more}}
+        for id in TAKERS for n in range(TAKEN_VMS)
+        for kind, year, more in (("started", TAKEN_YEAR, {"size": "nano"}), ("stopped", TAKEN_YEAR + 1, {}))
+    ]
+    lines = [json.dumps(event).encode() for event in events]
+    world.tally("meter", "--file", world.write("year.ndjson", lines))
+
+
+def stream_path(account: str) -> str:
+    span = f"from={TAKEN_YEAR}-01-01&to={TAKEN_YEAR + 1}-01-01"
+    return f"/v1/accounts/{account}/usage?{span}&window=hour&group_by=vm"
+
+
+def slow_stream(server: Server, client: Client, account: str) -> tuple[socket.socket, bytes]:
+    """Asks for a long answer, and takes no more of it than its beginning."""
+    connection = socket.socket()
+    connection.settimeout(20 * patience())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    head = f"Authorization: Bearer {client.token}\r\nAccept: text/csv\r\n"
+    connection.sendall(f"GET {stream_path(account)} HTTP/1.1\r\n{HOST}{head}\r\n".encode())
+    got = b""
+    while got.endswith(b"\r\n\r\n") or b"\r\n\r\n" not in got:  # until the body has begun
+        piece = connection.recv(1024)
+        expect(piece, f"no answer: {got!r}")
+        got += piece
+    return connection, got
+
+
+def held(got: bytes) -> bool:
+    """Whether it streams; if not, it was told when to come again."""
+    if got.startswith(b"HTTP/1.1 200 "):
+        return True
+    expect(got.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: 1\r\n" in got, str(got))
+    expect(b"urn:tally:problem:busy" in got, str(got))
+    return False
+
+
+def whole_stream(client: Client, account: str) -> None:
+    reply = client.get(stream_path(account), headers={"Accept": "text/csv"})
+    expect_same((200, TAKEN_ROWS + 1), (reply.status, reply.body.count(b"\r\n")), f"{account}'s stream")
+
+
+def short_reads(server: Server, what: str) -> None:
+    for client in (server.client("finance"), server.client("customer", "acme")):
+        for path in ("/v1/accounts/acme/credits", "/v1/accounts/acme/usage"):
+            began = time.monotonic()
+            reply = client.get(path)
+            expect_same(200, reply.status, f"{what}: {path}")
+            took = time.monotonic() - began
+            expect(took < DEADLINE_S * patience(), f"{what}: {path} took {took:.1f} s")
+
+
+def register_slow_streams(readers: int, streams: int) -> None:
+    """`streams`: how many customers may hold one at a time."""
+
+    @test(f"with --readers {readers}, customers that take streams slowly keep nobody from short reads, "
+          "nor finance and, one by one, others from streams",
+          name=f"hostile_slow_streams_{readers}", seconds=180)
+    def run(world: World) -> None:
+        year_of_use(world)
+        with serve(world, "--readers", readers, "--deadline-ms", DEADLINE_S * 1000) as server:
+            customers = {id: server.client("customer", id) for id in TAKERS}
+            finance = server.client("finance")
+            whole_stream(customers["acme"], "acme")
+            before_kb = memory_kb(server)
+            with ExitStack() as open_ones:
+                def slow(id: str) -> bool:
+                    connection, got = slow_stream(server, customers[id], id)
+                    open_ones.enter_context(connection)
+                    return held(got)
+
+                one = at_once([lambda: slow("acme")] * (readers + 3))
+                expect_same(1, sum(one), "streams that one customer holds")
+                path = "/v1/invoices/INV-2025-000001/explain"
+                asked = [who.get(path) for who in (customers["acme"], finance)]
+                expect_same(["busy", "not-found"], [reply.problem for reply in asked], "explanations")
+                short_reads(server, "one customer holds what it can")
+                if streams > 1:
+                    whole_stream(customers["globex"], "globex")
+                others = [slow(id) for id in TAKERS[1:]]
+                expect_same(streams - 1, sum(others), "streams that the others hold")
+                short_reads(server, "customers hold what they can")
+                whole_stream(finance, "acme")
+                grown = memory_kb(server) - before_kb
+                expect(grown < GROWTH_MAX_KB, f"memory grew by {grown} KB")
+            for id in TAKERS:
+                whole_stream(customers[id], id)
+
+
+register_slow_streams(1, 1)
+register_slow_streams(4, 3)

@@ -28,12 +28,12 @@ def settle_some(world: World, seconds: float, periods: int, accounts: int, steps
 
 
 @test("whatever changes after closings, in any order, what stands adds up to what is known",
-      seconds=180)
+      seconds=180, heavy=True)
 def settling(world: World) -> None:
     settle_some(world, SECONDS, periods=3, accounts=6, steps=12)
 
 
-@test("the same over many months and with more accounts", seconds=180)
+@test("the same over many months and with more accounts", seconds=180, heavy=True)
 def settling_longer(world: World) -> None:
     settle_some(world, SECONDS, periods=5, accounts=20, steps=25)
 
