@@ -143,6 +143,7 @@ static bool open_view(const Page *p, const Rows *rows, int row, Arena *spans, Ru
     run_minutes(p->catalog, &run, add_minutes, &(Sum){p->catalog, out});
     if (run.by == ENDED_NOT) return true;
     out->open = false;
+    out->size = run.span[run.spans - 1].size; // one taken with the last proof was not held
     out->end = run.end;
     out->by = run.by;
     const RunsAsk *ask = p->ask;
