@@ -38,7 +38,8 @@ class Test:
     kafka: tuple[str, ...] = ()  # the kinds of broker it can run on; none: it needs none
     long: bool = False
     missing: str = ""  # what the product lacks as yet, so that this cannot be tested
-    heavy: bool = False  # takes much of a processor and no broker: one runs at a time
+    heavy: bool = False  # takes much of a processor, or measures memory, and needs no broker: one at a time,
+    # without sanitizers in the test command
 
 
 TESTS: list[Test] = []

@@ -443,7 +443,7 @@ def peak_kib(world: World, as_of: int) -> int:
 
 
 @test("an audit of ten times the events, of longer histories and of more VMs, takes no more memory",
-      seconds=300)
+      seconds=300, heavy=True)
 def audit_memory(world: World) -> None:
     apply(world, {"accounts": [{"id": f"acct-{n}", "name": "A",
                                 "subscriptions": [{"plan": "scale", "from": "2026-01-01"}]} for n in range(20)]})
