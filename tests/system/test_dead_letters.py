@@ -172,7 +172,7 @@ def letters_of_a_topic(world: World) -> None:
     expect_same([1], ids(world, "--file", "first.ndjson", "--reason", "malformed"), "of the file")
 
 
-@test("twenty thousand dead letters are listed and tried again in little memory", seconds=180)
+@test("twenty thousand dead letters are listed and tried again in little memory", seconds=180, heavy=True)
 def letters_many(world: World) -> None:
     apply(world, ACCOUNTS)
     world.tally("meter", "--file", world.write("one.ndjson", [b"x" * 2000]), "--as-of", iso(AS_OF))

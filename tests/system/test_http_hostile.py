@@ -232,7 +232,7 @@ def register_slow_streams(readers: int, streams: int) -> None:
 
     @test(f"with --readers {readers}, customers that take streams slowly keep nobody from short reads, "
           "nor finance and, one by one, others from streams",
-          name=f"hostile_slow_streams_{readers}", seconds=180)
+          name=f"hostile_slow_streams_{readers}", seconds=180, heavy=True)
     def run(world: World) -> None:
         year_of_use(world)
         with serve(world, "--readers", readers, "--deadline-ms", DEADLINE_S * 1000) as server:
