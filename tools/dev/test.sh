@@ -71,8 +71,7 @@ unit_test() { # PROGRAM FOLDER
 
 # ---- system tests ----
 system_tests() { # BINARY KAFKA LOG-NAME [OPTION…]
-    local binary=$1 kafka=$2 log=$LOGS/$3.log jobs=3 status=0 passed=0 failed=0 skipped=0
-    [[ $kafka == real:* ]] && jobs=4 # they wait for the broker for the most part
+    local binary=$1 kafka=$2 log=$LOGS/$3.log jobs=4 status=0 passed=0 failed=0 skipped=0
     shift 3
     python3 tests/system/run.py --binary "$binary" --kafka "$kafka" --jobs "$jobs" "$@" 2>&1 | tee "$log" | sed 's/^/  /' ||
         status=$?
